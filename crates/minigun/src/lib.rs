@@ -1,0 +1,2 @@
+//! minigun.
+#![forbid(unsafe_code)]
