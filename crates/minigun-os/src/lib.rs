@@ -1,1 +1,44 @@
-//! System calls of minigun.
+//! The system calls behind minigun's worker processes: all `unsafe` code of the project, with a safe face.
+//!
+//! | part | what it gives |
+//! |---|---|
+//! | [`ForkGuard`], [`fork`], [`fork_worker`] | a fork that is safe in a threaded program, and a cheap one for a process proved [`SingleThreaded`] |
+//! | [`child`] | what a forked child does to itself: signals, standard input, process group, title |
+//! | [`EngineFd`], [`close_engine_fds_except`] | every descriptor is registered, so that a child can drop what it must not hold |
+//! | [`Socket`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
+//! | [`Board`] | memory shared with workers, seen as atomics |
+//! | [`ChildSignals`], [`reap_any`], [`ended_child`], [`Process`], [`kill`] | who has ended and how; signals that cannot hit a stranger |
+//! | [`procfs`] | what `/proc` says about threads, descriptors and children |
+//!
+//! A descriptor value belongs to the process that made it. In a forked child it goes on working (the child
+//! has its own copy of the number) until [`close_engine_fds_except`] closes it there; from then on its methods
+//! answer `EBADF`, and dropping it closes nothing.
+//!
+//! Locks here are those of `std`, not of `parking_lot`: a `parking_lot` lock that is contended goes through
+//! one table shared by all locks of the process, and a fork can catch that table locked by a thread that
+//! does not exist in the child. A `std` lock is one word of its own.
+//!
+//! Linux is the home of all this. Elsewhere, and with `--cfg minigun_no_fork`, the same face compiles and
+//! everything that would make a process, a descriptor or a mapping returns [`std::io::ErrorKind::Unsupported`].
+#![warn(missing_docs)]
+
+mod ending;
+mod pid;
+
+#[cfg(all(target_os = "linux", not(minigun_no_fork)))]
+mod linux;
+#[cfg(all(target_os = "linux", not(minigun_no_fork)))]
+use linux as system;
+
+#[cfg(not(all(target_os = "linux", not(minigun_no_fork))))]
+mod stub;
+#[cfg(not(all(target_os = "linux", not(minigun_no_fork))))]
+use stub as system;
+
+pub use ending::{Ending, Reaped};
+pub use pid::{Pid, Signal};
+pub use system::{
+    Board, ChildSignals, Control, Descriptor, EngineFd, Event, ForkGuard, Interest, Process, SingleThreaded,
+    Socket, Watch, child, close_engine_fds_except, ended_child, fork, fork_worker, in_worker, kill,
+    kill_group, poll, procfs, reap, reap_any, supported,
+};

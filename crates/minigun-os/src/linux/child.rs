@@ -1,0 +1,107 @@
+//! What a forked child does to itself before it works. Each is one small step; the caller chooses.
+//!
+//! Steps whose effect children inherit (handlers, ignored signals, standard input) are done once in a fork
+//! server and cost its workers nothing.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::process::{getppid, set_parent_process_death_signal, setpgid};
+
+use super::signals::{change_mask, empty_set};
+use crate::pid::{Pid, Signal};
+
+/// Puts every signal back to its default action, 1 to 64, but for `SIGPIPE`, which stays as it is unless it
+/// has a handler: then it becomes ignored, as Rust programs have it. The mask is left alone.
+pub fn reset_signal_handlers() {
+    for signal in 1..=64 {
+        // SAFETY: 1. Zeroed `sigaction` is valid plain data. 2. A null pointer for the new action asks only.
+        let current = unsafe {
+            let mut current: libc::sigaction = std::mem::zeroed();
+            if libc::sigaction(signal, std::ptr::null(), &raw mut current) != 0 {
+                continue; // one of the C library's own
+            }
+            current.sa_sigaction
+        };
+        let wanted = match signal {
+            libc::SIGKILL | libc::SIGSTOP => continue,
+            libc::SIGPIPE if current != libc::SIG_DFL => libc::SIG_IGN,
+            _ => libc::SIG_DFL,
+        };
+        if current != wanted {
+            set_disposition(signal, wanted);
+        }
+    }
+}
+
+/// The process that forked this one, or whoever took it over since; `None` if that is outside of this
+/// process's namespace.
+pub fn parent() -> Option<Pid> {
+    getppid().and_then(|pid| Pid::new(pid.as_raw_nonzero().get().unsigned_abs()))
+}
+
+/// Ignores a signal, in this process and the children it makes from now on.
+pub fn ignore_signal(signal: Signal) {
+    set_disposition(signal.number(), libc::SIG_IGN);
+}
+
+/// Blocks no signal any more in the calling thread.
+///
+/// # Errors
+/// What the kernel says to `pthread_sigmask`.
+pub fn unblock_all_signals() -> io::Result<()> {
+    change_mask(libc::SIG_SETMASK, &empty_set()).map(drop)
+}
+
+/// Reads from `/dev/null` instead of the program's standard input.
+///
+/// # Errors
+/// What the kernel says to `open` or `dup2`.
+pub fn null_stdin() -> io::Result<()> {
+    let null = File::open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdin(null.as_fd())?)
+}
+
+/// Makes the calling process the leader of a process group of its own, which its own subprocesses join.
+///
+/// # Errors
+/// What the kernel says to `setpgid`.
+pub fn own_process_group() -> io::Result<()> {
+    Ok(setpgid(None, None)?)
+}
+
+/// Has the kernel kill (SIGKILL) this process when the thread that forked it ends; `false` if the parent has
+/// ended before that could be arranged: then leave at once.
+///
+/// # Errors
+/// What the kernel says to `prctl`.
+pub fn die_with_parent(parent: Pid) -> io::Result<bool> {
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    Ok(self::parent() == Some(parent))
+}
+
+/// The name shown by `ps` and `top`, cut to 15 bytes (at a character's border, and before any NUL).
+pub fn set_title(title: &str) {
+    let title = title.split('\0').next().unwrap_or_default();
+    let mut end = title.len().min(15);
+    while !title.is_char_boundary(end) {
+        end -= 1;
+    }
+    if let Ok(name) = CString::new(&title[..end]) {
+        // A title is a kindness to whoever looks; a kernel that refuses it changes nothing else.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+fn set_disposition(signal: libc::c_int, disposition: libc::sighandler_t) {
+    debug_assert!(disposition == libc::SIG_DFL || disposition == libc::SIG_IGN);
+    // SAFETY: 1. Zeroed `sigaction` is valid plain data. 2. The action is SIG_DFL or SIG_IGN, so no code of
+    // ours is installed as a handler.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = disposition;
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+    }
+}

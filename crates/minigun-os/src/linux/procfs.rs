@@ -1,0 +1,85 @@
+//! What `/proc` says: threads, descriptors and children. For tests, diagnostics and one check before a fork.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use crate::pid::Pid;
+
+/// How many threads this process has now.
+///
+/// # Errors
+/// What reading `/proc/self/task` says, e.g. where `/proc` is not mounted.
+pub fn threads() -> io::Result<usize> {
+    Ok(fs::read_dir("/proc/self/task")?.count())
+}
+
+/// The open descriptors of this process and what each leads to, e.g. `socket:[4711]`.
+///
+/// # Errors
+/// What reading `/proc/self/fd` says.
+pub fn open_fds() -> io::Result<Vec<(i32, PathBuf)>> {
+    fds_of(Pid::current())
+}
+
+/// The open descriptors of a process of the same user.
+///
+/// # Errors
+/// What reading `/proc/<pid>/fd` says.
+pub fn fds_of(pid: Pid) -> io::Result<Vec<(i32, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let entry = entry?;
+        // The directory's own descriptor is closed again by the time its link is read, if it is ours.
+        if let (Some(number), Ok(target)) =
+            (entry.file_name().to_str().and_then(|n| n.parse().ok()), fs::read_link(entry.path()))
+        {
+            found.push((number, target));
+        }
+    }
+    Ok(found)
+}
+
+/// The children of a process, whichever of its threads made them. Zombies count.
+///
+/// # Errors
+/// What reading `/proc` says.
+pub fn children_of(parent: Pid) -> io::Result<Vec<Pid>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|n| n.parse().ok()).and_then(Pid::new) else {
+            continue;
+        };
+        if stat(pid).is_some_and(|stat| stat.parent == Some(parent)) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a process of that number exists and runs code: a zombie does not.
+pub fn is_alive(pid: Pid) -> bool {
+    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// The title of a process (`comm`), at most 15 bytes.
+///
+/// # Errors
+/// What reading `/proc/<pid>/comm` says.
+pub fn title(pid: Pid) -> io::Result<String> {
+    Ok(fs::read_to_string(format!("/proc/{pid}/comm"))?.trim_end_matches('\n').to_owned())
+}
+
+struct Stat {
+    state: char,
+    parent: Option<Pid>,
+}
+
+/// `pid (title) state parent ...`; the title may hold anything, so fields are counted from its last bracket.
+fn stat(pid: Pid) -> Option<Stat> {
+    let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = line.get(line.rfind(')')? + 1..)?.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok().and_then(Pid::new);
+    Some(Stat { state, parent })
+}

@@ -1,0 +1,132 @@
+//! Real forks from a threaded program: how children start, work and end.
+#![cfg(all(target_os = "linux", not(minigun_no_fork)))]
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use minigun_os::{
+    Board, Ending, ForkGuard, Pid, Process, Signal, SingleThreaded, Socket, child, fork, fork_worker,
+    in_worker, kill, kill_group, procfs, reap, reap_any,
+};
+
+fn forked(run: impl FnOnce(SingleThreaded) -> i32) -> Pid {
+    fork(ForkGuard::take().unwrap(), run).unwrap()
+}
+
+fn ending_of(run: impl FnOnce(SingleThreaded) -> i32) -> Ending {
+    reap(forked(run), true).unwrap().unwrap().ending
+}
+
+#[test]
+fn a_child_ends_with_its_closures_value() {
+    assert_eq!(ending_of(|_| 0), Ending::Code(0));
+    assert_eq!(ending_of(|_| 42), Ending::Code(42));
+    assert!(!in_worker());
+    assert_eq!(ending_of(|_| i32::from(in_worker())), Ending::Code(1));
+}
+
+#[test]
+fn a_panic_never_leaves_the_child() {
+    let here = Pid::current();
+    assert_eq!(ending_of(|_| std::panic::resume_unwind(Box::new("quietly"))), Ending::Code(101));
+    assert_eq!(Pid::current(), here);
+}
+
+#[test]
+fn a_signal_is_told_from_a_code() {
+    let ending = ending_of(|_| {
+        child::reset_signal_handlers();
+        child::unblock_all_signals().unwrap();
+        kill(Pid::current(), Signal::SEGV).unwrap();
+        0
+    });
+    assert!(matches!(ending, Ending::Signal { signal: Signal::SEGV, .. }), "{ending}");
+}
+
+#[test]
+fn a_handle_kills_waits_and_forgives_a_stolen_status() {
+    let pid = forked(|_| {
+        loop {
+            std::thread::park();
+        }
+    });
+    let process = Process::open(pid).unwrap();
+    assert_eq!(process.wait(Some(Duration::ZERO)).unwrap(), None);
+    process.signal(Signal::KILL).unwrap();
+    let ending = process.wait(None).unwrap().unwrap();
+    assert_eq!(ending, Ending::Signal { signal: Signal::KILL, core: false });
+    process.signal(Signal::KILL).unwrap();
+    assert_eq!(process.wait(None).unwrap(), Some(Ending::Unknown));
+    assert_eq!(reap(pid, true).unwrap().unwrap().ending, Ending::Unknown);
+}
+
+#[test]
+fn the_usage_of_a_child_is_reported() {
+    let pid = forked(|_| {
+        let touched = vec![1_u8; 32 << 20];
+        i32::from(std::hint::black_box(touched)[4096] != 1)
+    });
+    let reaped = reap(pid, true).unwrap().unwrap();
+    assert_eq!(reaped.ending, Ending::Code(0));
+    assert!(reaped.max_rss > 32 << 20, "{} bytes", reaped.max_rss);
+}
+
+#[test]
+fn a_child_sets_itself_up() {
+    let ending = ending_of(|alone| {
+        child::reset_signal_handlers();
+        child::null_stdin().unwrap();
+        child::set_title("minigun é much too long");
+        child::own_process_group().unwrap();
+        child::ignore_signal(Signal::INT);
+        child::unblock_all_signals().unwrap();
+        kill(Pid::current(), Signal::INT).unwrap();
+        let stdin = std::fs::read_link("/proc/self/fd/0").unwrap();
+        assert_eq!(stdin.to_str(), Some("/dev/null"));
+        assert_eq!(procfs::title(Pid::current()).unwrap(), "minigun é much");
+        // A worker of this child, in a group of its own: it ends with the group.
+        let worker = fork_worker(&alone, |_| {
+            loop {
+                child::own_process_group().unwrap();
+                std::thread::park();
+            }
+        });
+        let worker = worker.unwrap();
+        while kill_group(worker, Signal::KILL).is_err() {
+            std::thread::yield_now();
+        }
+        assert!(matches!(
+            reap(worker, true).unwrap().unwrap().ending,
+            Ending::Signal { signal: Signal::KILL, .. }
+        ));
+        assert!(reap_any().unwrap().is_none());
+        7
+    });
+    assert_eq!(ending, Ending::Code(7));
+}
+
+#[test]
+fn a_worker_dies_with_its_parent() {
+    let board = Board::new(1, 0).unwrap();
+    let (ours, theirs) = Socket::pair(None).unwrap();
+    let parent = forked(|alone| {
+        let here = Pid::current();
+        let worker = fork_worker(&alone, |_| {
+            assert!(child::die_with_parent(here).unwrap());
+            theirs.write_all(b"!").unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        board.words()[0].store(worker.unwrap().get().into(), Ordering::Relaxed);
+        loop {
+            std::thread::park();
+        }
+    });
+    assert_eq!(ours.read(&mut [0]).unwrap(), 1);
+    kill(parent, Signal::KILL).unwrap();
+    reap(parent, true).unwrap();
+    // Now only the worker holds the far end: its end is the worker's.
+    drop(theirs);
+    assert_eq!(ours.read(&mut [0]).unwrap_or(0), 0);
+}

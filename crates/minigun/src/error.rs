@@ -1,0 +1,157 @@
+//! Why a run did not succeed.
+
+use std::fmt;
+use std::io;
+
+use crate::failure::FailureKind;
+use crate::graph::Mistake;
+
+/// Why a pipeline could not be run, or why its run ended early.
+///
+/// `Debug` prints the same text as `Display`, so that a `main` that returns it tells its user what happened.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The wiring is wrong; nothing was started. All mistakes are listed.
+    #[error("the pipeline `{pipeline}` is not wired correctly:{}", list(mistakes))]
+    Wiring {
+        /// The pipeline's name.
+        pipeline: String,
+        /// Every mistake found.
+        mistakes: Vec<Mistake>,
+    },
+    /// An item failed and its block's policy is to stop.
+    #[error("stage `{stage}` failed on item {item} (attempt {attempts}): {cause}{}", remedy(*kind))]
+    Stage {
+        /// The stage in which it failed.
+        stage: String,
+        /// The item's number at its block: 0 for the first that arrived.
+        item: u64,
+        /// Attempts made.
+        attempts: u32,
+        /// The error of the last attempt, with its causes.
+        cause: String,
+        /// What kind of failure it was.
+        kind: FailureKind,
+    },
+    /// A worker of a stage could not be made: an `_init` closure or a hook failed.
+    #[error("a worker of `{stage}` could not start: {cause}")]
+    Init {
+        /// The stage, or the steps of the block.
+        stage: String,
+        /// What went wrong.
+        cause: String,
+    },
+    /// A hook failed.
+    #[error("the hook {hook} failed: {cause}")]
+    Hook {
+        /// Which hook.
+        hook: &'static str,
+        /// What it said.
+        cause: String,
+    },
+    /// Workers of a process block died faster than they may be replaced.
+    #[error(
+        "{deaths} workers of `{stage}` died within {seconds} s, more than its limit of restarts; \
+         the last deaths: {}. Find out why they die, or raise `max_restarts` on the block", causes.join("; ")
+    )]
+    Dying {
+        /// The steps of the block.
+        stage: String,
+        /// Deaths in the window.
+        deaths: u32,
+        /// The window.
+        seconds: u64,
+        /// The causes of the last deaths.
+        causes: Vec<String>,
+    },
+    /// Worker processes are not to be had here.
+    #[error(
+        "the process block of `{stage}` cannot run here: {source}; use `.or_threads()` on the block to run it on threads instead"
+    )]
+    Unsupported {
+        /// The steps of the block.
+        stage: String,
+        /// The refused call.
+        source: io::Error,
+    },
+    /// The fork server could not be made, or died.
+    #[error("the fork server of `{pipeline}` failed: {cause}")]
+    Zygote {
+        /// The pipeline's name.
+        pipeline: String,
+        /// What happened.
+        cause: String,
+    },
+    /// A thread could not be started.
+    #[error("a thread for `{stage}` could not be started: {source}")]
+    Thread {
+        /// The stage.
+        stage: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The run was stopped by its handle before everything was done.
+    #[error("the run was stopped before everything was done")]
+    Stopped,
+    /// A receiver was dropped while items for it still came.
+    #[error(
+        "a receiver was dropped before its flow ended; keep it until it has given its last item, or end the flow with `discard`"
+    )]
+    ReceiverGone,
+    /// User code did not return after the run was stopped.
+    #[error("the run was stopped, but user code still runs on a thread in {}; threads cannot be killed", stages.join(", "))]
+    Stuck {
+        /// The stages in which it runs.
+        stages: Vec<String>,
+        /// The error that stopped the run, if there was one.
+        because: Option<Box<Error>>,
+    },
+    /// An item's outcome is unknown: a defect of minigun, please report it.
+    #[error("the books of `{stage}` do not balance: {detail}; this is a defect of minigun, please report it")]
+    Books {
+        /// The stage.
+        stage: String,
+        /// Which figures differ.
+        detail: String,
+    },
+    /// A text that names no known executor.
+    #[error("unknown executor `{text}`: {hint}")]
+    Executor {
+        /// The text.
+        text: String,
+        /// What is known.
+        hint: String,
+    },
+    /// A handle was read from the report of another pipeline, or read twice.
+    #[error("{what} is not in this report: {why}")]
+    Handle {
+        /// The handle.
+        what: &'static str,
+        /// Why it cannot be read.
+        why: &'static str,
+    },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+fn list(mistakes: &[Mistake]) -> impl fmt::Display + '_ {
+    struct List<'a>(&'a [Mistake]);
+    impl fmt::Display for List<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.iter().try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+        }
+    }
+    List(mistakes)
+}
+
+fn remedy(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Codec => "",
+        _ => "; a policy on the block's head (`retry`, `skip`) would let the run go on",
+    }
+}

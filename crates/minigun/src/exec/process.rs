@@ -1,0 +1,155 @@
+//! Blocks in worker processes: one mechanism, two contexts.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use super::threads::{balance, init_error};
+use super::{Context, Placed, ThreadsNode, into_queue};
+use crate::error::Error;
+use crate::graph::StageId;
+use crate::pipeline::home::Home;
+use crate::pipeline::place::Executor;
+use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
+use crate::queue::{Queue, Sender};
+use crate::run::launch::{Book, Launch, Node};
+use crate::run::shared::Shared;
+use crate::stage::sink::MakeSink;
+use crate::wire::WireFns;
+
+/// Persistent workers, forked once, each serving many items.
+pub(crate) struct ProcessPoolContext;
+
+/// A fresh worker for every item.
+pub(crate) struct ForkContext;
+
+impl<T: Send + 'static> Context<T> for ProcessPoolContext {
+    fn place(&self, block: Placed<T>, home: &Arc<Home>) -> MakeSink<T> {
+        place(block, home)
+    }
+}
+
+impl<T: Send + 'static> Context<T> for ForkContext {
+    fn place(&self, block: Placed<T>, home: &Arc<Home>) -> MakeSink<T> {
+        place(block, home)
+    }
+}
+
+fn place<T: Send + 'static>(block: Placed<T>, home: &Arc<Home>) -> MakeSink<T> {
+    let queue = Arc::new(Queue::new(block.placement.settings.queue, true));
+    let sink = into_queue(&queue);
+    home.add(Box::new(ProcessNode { queue, block: Arc::new(block), berth: None }));
+    sink
+}
+
+/// A block in worker processes: a queue, and a thread in the program for every worker.
+struct ProcessNode<T> {
+    queue: Arc<Queue<T>>,
+    block: Arc<Placed<T>>,
+    /// `None`: there are no processes here, and the block said that threads will do.
+    berth: Option<Berth>,
+}
+
+impl<T: Send + 'static> ProcessNode<T> {
+    fn wire(&self) -> Result<WireFns<T>, Error> {
+        self.block.placement.wire.ok_or_else(|| Error::Init {
+            stage: self.block.name.to_string(),
+            cause: "minigun: a process block without a codec".to_string(),
+        })
+    }
+}
+
+impl<T: Send + 'static> Node for ProcessNode<T> {
+    fn plan(&mut self, plan: &mut Plan) -> Result<(), Error> {
+        let placement = &self.block.placement;
+        match process::supported() {
+            Ok(()) => {}
+            Err(_) if placement.settings.or_threads => return Ok(()),
+            Err(source) => return Err(Error::Unsupported { stage: self.block.name.to_string(), source }),
+        }
+        let program = WorkerProgram {
+            block: self.block.def.id,
+            head: Arc::clone(&self.block.head),
+            wire: self.wire()?,
+            format: placement.settings.format,
+            serves: if is_fresh(placement.executor) { 1 } else { u64::MAX },
+        };
+        self.berth = Some(plan.add(Arc::new(program), placement.executor.workers()));
+        Ok(())
+    }
+
+    fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(Sender::new(&self.queue)))
+    }
+
+    fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
+        let Some(berth) = &self.berth else {
+            return Box::new(ThreadsNode::instead(&self.queue, &self.block)).launch(launch);
+        };
+        launch.shared.on_halt(Arc::clone(&self.queue) as _);
+        let Some(processes) = &launch.processes else {
+            return Err(Error::Zygote {
+                pipeline: launch.shared.name().to_string(),
+                cause: "minigun: it was never forked".to_string(),
+            });
+        };
+        let placement = &self.block.placement;
+        let workers = placement.executor.workers();
+        let mut desks = Vec::with_capacity(workers);
+        for slot in 0..workers {
+            let claims = berth.claims(slot).ok_or(std::io::ErrorKind::NotFound.into());
+            let desk = claims.and_then(Desk::new);
+            desks.push(desk.map_err(|source| Error::Thread { stage: self.block.name.to_string(), source })?);
+        }
+        for desk in &desks {
+            launch.shared.on_halt(Arc::clone(&desk.event) as _);
+        }
+        let slots = Arc::new(SlotBlock {
+            queue: Arc::clone(&self.queue),
+            crew: SlotCrew::new(desks),
+            wire: self.wire()?,
+            policy: placement.policy,
+            settings: placement.settings,
+            name: Arc::clone(&self.block.name),
+            number: berth.number,
+            fresh: is_fresh(placement.executor),
+        });
+        for slot in 0..workers {
+            let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
+            let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
+            launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
+                let exits = block.def.exits.lock().clone();
+                let arrival = match Arrival::open(&shared, &exits) {
+                    Ok(arrival) => arrival,
+                    Err(failure) => return shared.fail(init_error(&block.name, &failure)),
+                };
+                drop(holds);
+                let stats = shared.stats(block.stage);
+                if let Some(desk) = slots.crew.desks.get(slot) {
+                    Slot::new(&slots, (slot, desk), &shared, &processes, stats, arrival).drive();
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn book(&self) -> Option<Arc<dyn Book>> {
+        let (queue, stage, name) = (Arc::clone(&self.queue), self.block.stage, Arc::clone(&self.block.name));
+        Some(Arc::new(ProcessBook { queue, stage, name }))
+    }
+}
+
+fn is_fresh(executor: Executor) -> bool {
+    matches!(executor, Executor::ProcessPerBatch(_))
+}
+
+struct ProcessBook<T> {
+    queue: Arc<Queue<T>>,
+    stage: StageId,
+    name: Arc<str>,
+}
+
+impl<T: Send> Book for ProcessBook<T> {
+    fn check(&self, shared: &Shared) -> Result<(), Error> {
+        balance(&self.name, &self.queue, shared.stats(self.stage).figures())
+    }
+}

@@ -1,0 +1,320 @@
+//! A block on threads of the program: a queue, and workers that take from it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Placed, into_queue};
+use crate::defaults;
+use crate::error::Error;
+use crate::failure::{Failure, Policy, Verdict};
+use crate::graph::StageId;
+use crate::pipeline::block::default_policy;
+use crate::pipeline::place::Keep;
+use crate::queue::{Kept, Pop, Queue, Sender};
+use crate::run::launch::{Book, Holds, Launch, Node};
+use crate::run::shared::{Halt, Shared};
+use crate::stage::attempt::Attempt;
+use crate::stage::sink::{Cx, MakeSink};
+use crate::stats::{FailedItem, StageStats};
+
+/// A block's queue and its workers.
+pub(crate) struct ThreadsNode<T> {
+    team: Arc<Team<T>>,
+    workers: usize,
+}
+
+/// What the workers of one block share.
+struct Team<T> {
+    queue: Arc<Queue<T>>,
+    head: MakeSink<T>,
+    policy: Policy,
+    keep: Option<Keep<T>>,
+    stage: StageId,
+    name: Arc<str>,
+    /// Items a worker takes at once. One, where there are several workers: an item must not wait in the
+    /// hands of a busy worker while another is idle.
+    run: usize,
+    /// A stop of the run ends it as it ends producers.
+    channel: bool,
+}
+
+impl<T> Drop for Team<T> {
+    fn drop(&mut self) {
+        // A channel's senders may outlive the pipeline, or it was never run.
+        self.queue.stop();
+    }
+}
+
+/// Ends a channel when the run is asked to stop.
+struct Close<T>(Arc<Queue<T>>);
+
+impl<T: Send> Halt for Close<T> {
+    fn halt(&self) {
+        self.0.close();
+    }
+}
+
+impl<T: Send + 'static> ThreadsNode<T> {
+    pub(crate) fn new(block: Placed<T>) -> (Self, MakeSink<T>) {
+        let workers = block.placement.executor.workers();
+        let policy = block.placement.policy;
+        let queue = Arc::new(Queue::new(block.placement.settings.queue, policy.retries()));
+        Self::with(
+            workers,
+            Team {
+                queue,
+                head: block.head,
+                policy,
+                keep: block.placement.keep,
+                stage: block.stage,
+                name: block.name,
+                run: if workers == 1 { usize::MAX } else { 1 },
+                channel: false,
+            },
+        )
+    }
+
+    /// A process block where there are no processes.
+    pub(crate) fn instead(queue: &Arc<Queue<T>>, block: &Placed<T>) -> Self {
+        let workers = block.placement.executor.workers();
+        let team = Team {
+            queue: Arc::clone(queue),
+            head: Arc::clone(&block.head),
+            policy: block.placement.policy,
+            keep: block.placement.keep,
+            stage: block.stage,
+            name: Arc::clone(&block.name),
+            run: 1,
+            channel: false,
+        };
+        ThreadsNode { team: Arc::new(team), workers }
+    }
+
+    /// A stage outside any block: one thread, the default policy.
+    pub(crate) fn single(head: MakeSink<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
+        let queue = Arc::new(Queue::new(defaults::QUEUE_ITEMS, false));
+        let policy = default_policy();
+        let channel = false;
+        Self::with(
+            1,
+            Team { queue, head, policy, keep: None, stage, name: name.into(), run: usize::MAX, channel },
+        )
+    }
+
+    /// A channel that the user's own threads send into: the first stage of a flow.
+    pub(crate) fn channel(queue: &Arc<Queue<T>>, head: MakeSink<T>, stage: StageId, name: &str) -> Self {
+        let (queue, policy) = (Arc::clone(queue), default_policy());
+        let channel = true;
+        let team =
+            Team { queue, head, policy, keep: None, stage, name: name.into(), run: usize::MAX, channel };
+        ThreadsNode { team: Arc::new(team), workers: 1 }
+    }
+
+    fn with(workers: usize, team: Team<T>) -> (Self, MakeSink<T>) {
+        let sink = into_queue(&team.queue);
+        (ThreadsNode { team: Arc::new(team), workers }, sink)
+    }
+}
+
+impl<T: Send + 'static> Node for ThreadsNode<T> {
+    fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
+        Some(Box::new(Sender::new(&self.team.queue)))
+    }
+
+    fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
+        launch.shared.on_halt(Arc::clone(&self.team.queue) as _);
+        if self.team.channel {
+            launch.shared.on_stop(Arc::new(Close(Arc::clone(&self.team.queue))));
+        }
+        for worker in 0..self.workers {
+            let (team, shared) = (Arc::clone(&self.team), Arc::clone(&launch.shared));
+            let name =
+                if self.workers == 1 { team.name.to_string() } else { format!("{}/{worker}", team.name) };
+            launch.spawn(&name, move |holds| team.work(&shared, holds))?;
+        }
+        Ok(())
+    }
+
+    fn book(&self) -> Option<Arc<dyn Book>> {
+        Some(Arc::clone(&self.team) as Arc<dyn Book>)
+    }
+}
+
+/// Whether a worker goes on.
+enum Next {
+    On,
+    Off,
+}
+
+impl<T: Send + 'static> Team<T> {
+    fn work(&self, shared: &Arc<Shared>, holds: Holds) {
+        let cx = Cx::new(shared, None);
+        let _recording = cx.tx.journal.enter();
+        let mut attempt = match Attempt::new(Arc::clone(&self.head), cx) {
+            Ok(attempt) => attempt,
+            Err(failure) => return shared.fail(init_error(&self.name, &failure)),
+        };
+        drop(holds);
+        let mut worker = Worker { team: self, shared, stats: shared.stats(self.stage), completed: 0 };
+        let mut run = VecDeque::new();
+        loop {
+            let next = match self.queue.pop(&mut run, self.run) {
+                Pop::Run(first) => worker.run(&mut attempt, &mut run, first),
+                Pop::Again(kept) => worker.again(&mut attempt, kept),
+                Pop::End | Pop::Empty(_) => Next::Off,
+            };
+            if let Next::Off = next {
+                break;
+            }
+        }
+        let cx = attempt.cx.clone();
+        let finished = attempt.finish();
+        // What steps emitted at their end (a batch's remainder) goes on now.
+        if finished.is_ok() && cx.tx.commit().is_err() {
+            shared.gone();
+        }
+        cx.tx.flush();
+        shared.settle(&cx.tx.journal);
+        if let Err(failure) = finished {
+            shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
+        }
+    }
+}
+
+struct Worker<'a, T> {
+    team: &'a Team<T>,
+    shared: &'a Arc<Shared>,
+    stats: Arc<StageStats>,
+    completed: u64,
+}
+
+impl<T: Send + 'static> Worker<'_, T> {
+    fn run(&mut self, attempt: &mut Attempt<T>, run: &mut VecDeque<T>, first: u64) -> Next {
+        let started = Instant::now();
+        let (mut number, mut next) = (first, Next::On);
+        while let Some(item) = run.pop_front() {
+            next = self.item(attempt, Kept { item, number, attempts: 0 });
+            number += 1;
+            if let Next::Off = next {
+                self.stats.abandoned(run.len() as u64);
+                run.clear();
+            }
+        }
+        self.flush(attempt, started);
+        next
+    }
+
+    fn again(&mut self, attempt: &mut Attempt<T>, kept: Kept<T>) -> Next {
+        let started = Instant::now();
+        let next = self.item(attempt, kept);
+        self.flush(attempt, started);
+        next
+    }
+
+    fn flush(&mut self, attempt: &Attempt<T>, started: Instant) {
+        self.stats.busy(started.elapsed());
+        self.stats.completed(std::mem::take(&mut self.completed));
+        attempt.cx.tx.flush();
+        self.shared.settle(&attempt.cx.tx.journal);
+    }
+
+    fn item(&mut self, attempt: &mut Attempt<T>, kept: Kept<T>) -> Next {
+        let Kept { item, number, attempts } = kept;
+        let tried = attempts + 1;
+        let again = match self.team.keep {
+            Some(keep) if tried < self.team.policy.attempts => keep(&item),
+            _ => None,
+        };
+        let failure = match attempt.run(item) {
+            Ok(()) => return self.commit(attempt),
+            Err(failure) => failure,
+        };
+        let verdict = if failure.is_final() {
+            Verdict::Stop
+        } else {
+            self.team.policy.verdict(tried, self.shared.spread())
+        };
+        match (verdict, again) {
+            (Verdict::Retry(wait), Some(item)) => {
+                self.stats.retried();
+                self.team.queue.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
+                Next::On
+            }
+            (Verdict::Skip, _) => {
+                self.stats.skipped(FailedItem::new(&self.team.name, number, tried, &failure));
+                self.team.queue.done(1);
+                Next::On
+            }
+            _ => {
+                self.stats.failed();
+                self.stats.abandoned(1);
+                self.shared.fail(stage_error(&self.team.name, number, tried, &failure));
+                Next::Off
+            }
+        }
+    }
+
+    fn commit(&mut self, attempt: &Attempt<T>) -> Next {
+        let tx = &attempt.cx.tx;
+        let published = tx.commit();
+        if tx.journal.has_values() {
+            self.shared.settle(&tx.journal);
+        }
+        self.team.queue.done(1);
+        if published.is_ok() {
+            self.completed += 1;
+            return Next::On;
+        }
+        self.stats.abandoned(1);
+        self.shared.gone();
+        Next::Off
+    }
+}
+
+/// A worker could not build its steps.
+pub(crate) fn init_error(block: &str, failure: &Failure) -> Error {
+    Error::Init { stage: failure.stage().unwrap_or(block).to_string(), cause: failure.chain() }
+}
+
+/// An item failed and the policy is to stop.
+pub(crate) fn stage_error(block: &str, item: u64, attempts: u32, failure: &Failure) -> Error {
+    Error::Stage {
+        stage: failure.stage().unwrap_or(block).to_string(),
+        item,
+        attempts,
+        cause: failure.chain(),
+        kind: failure.kind(),
+    }
+}
+
+impl<T: Send> Book for Team<T> {
+    fn check(&self, shared: &Shared) -> Result<(), Error> {
+        let figures = shared.stats(self.stage).figures();
+        balance(&self.name, &self.queue, figures)
+    }
+}
+
+/// Compares what the senders, the queue and the workers counted, each by itself.
+pub(crate) fn balance<T>(
+    name: &str,
+    queue: &Queue<T>,
+    figures: crate::stats::StageFigures,
+) -> Result<(), Error> {
+    let (sent, (taken, left)) = (queue.sent(), queue.taken_and_left());
+    let outcomes = figures.completed + figures.skipped + figures.abandoned;
+    if sent == taken + left && taken == outcomes {
+        return Ok(());
+    }
+    let outcomes = format!(
+        "; {} completed, {} skipped, {} abandoned",
+        figures.completed, figures.skipped, figures.abandoned
+    );
+    Err(books_differ(name, sent, taken, left, &outcomes))
+}
+
+pub(crate) fn books_differ(name: &str, sent: u64, taken: u64, left: u64, outcomes: &str) -> Error {
+    let detail = format!("{sent} sent, {taken} taken, {left} left in the queue{outcomes}");
+    Error::Books { stage: name.to_string(), detail }
+}

@@ -1,0 +1,299 @@
+//! Why one attempt at an item failed: the value a stage closure returns with `?`.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+/// The failure of one attempt at one item.
+///
+/// Any error becomes a `Failure` through `?`, and so do `"text".into()` and `String`s. As with
+/// `anyhow::Error`, that is only possible because `Failure` does not itself implement
+/// [`std::error::Error`].
+pub struct Failure(Box<Inner>);
+
+struct Inner {
+    error: Box<dyn StdError + Send + Sync>,
+    kind: FailureKind,
+    stage: Option<String>,
+    final_: bool,
+}
+
+/// What kind of failure ended an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The closure returned an error.
+    Error,
+    /// The closure panicked.
+    Panic,
+    /// An item could not be encoded or decoded on its way to or from a worker process.
+    Codec,
+    /// The worker process died while it ran the item.
+    Death,
+}
+
+impl FailureKind {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            FailureKind::Error => 0,
+            FailureKind::Panic => 1,
+            FailureKind::Codec => 2,
+            FailureKind::Death => 3,
+        }
+    }
+
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0 => FailureKind::Error,
+            1 => FailureKind::Panic,
+            2 => FailureKind::Codec,
+            3 => FailureKind::Death,
+            _ => return None,
+        })
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Failure(Box::new(Inner { error: error.into(), kind, stage: None, final_: false }))
+    }
+
+    /// What a caught panic said.
+    pub(crate) fn from_panic(payload: Box<dyn Any + Send>) -> Self {
+        let text = match payload.downcast::<String>() {
+            Ok(text) => *text,
+            Err(payload) => match payload.downcast::<&'static str>() {
+                Ok(text) => (*text).to_string(),
+                Err(_) => "a panic whose payload is not text".to_string(),
+            },
+        };
+        Failure::new(FailureKind::Panic, format!("panicked: {text}"))
+    }
+
+    /// What kind of failure it was.
+    pub fn kind(&self) -> FailureKind {
+        self.0.kind
+    }
+
+    /// The name of the stage in which it happened, once known.
+    pub fn stage(&self) -> Option<&str> {
+        self.0.stage.as_deref()
+    }
+
+    /// The error itself.
+    pub fn error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.0.error
+    }
+
+    /// Names the stage, unless one nearer to the cause was named before.
+    pub(crate) fn at(mut self, stage: &str) -> Self {
+        self.0.stage.get_or_insert_with(|| stage.to_string());
+        self
+    }
+
+    /// No policy of the block may catch it: it happened behind the block's border.
+    pub(crate) fn finally(mut self) -> Self {
+        self.0.final_ = true;
+        self
+    }
+
+    pub(crate) fn is_final(&self) -> bool {
+        self.0.final_
+    }
+
+    /// The error with its causes, as one line.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.0.error.to_string();
+        let mut cause = self.0.error.source();
+        while let Some(error) = cause {
+            let more = error.to_string();
+            // Many errors repeat their source in their own text.
+            if !text.contains(&more) {
+                text.push_str(": ");
+                text.push_str(&more);
+            }
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::new(FailureKind::Error, error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(stage) = &self.0.stage {
+            write!(f, "stage `{stage}`: ")?;
+        }
+        f.write_str(&self.chain())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure")
+            .field("kind", &self.0.kind)
+            .field("stage", &self.0.stage)
+            .field("error", &self.0.error)
+            .finish()
+    }
+}
+
+/// What a stage closure may return: `()` or `Result<(), Failure>`.
+///
+/// A generic error type would not infer (`Ok(())` alone does not name it), so there is one implementation
+/// per shape, and one for closures that never return.
+#[diagnostic::on_unimplemented(
+    message = "a stage closure returns `()` or `Result<(), minigun::Failure>`, not `{Self}`",
+    note = "a function with its own error type goes in as `|x, out| Ok(f(x)?)`; to pass a value on, use `map`/`try_map` or `out.emit(value)`"
+)]
+pub trait StageResult {
+    #[doc(hidden)]
+    fn into_result(self) -> Result<(), Failure>;
+}
+
+impl StageResult for () {
+    #[inline]
+    fn into_result(self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl StageResult for Result<(), Failure> {
+    #[inline]
+    fn into_result(self) -> Result<(), Failure> {
+        self
+    }
+}
+
+/// `|_| panic!()` and `|_| abort()`: edition 2024 infers `!`, which stable Rust can name only as the
+/// output of a function pointer.
+impl StageResult for <fn() -> ! as FnOutput>::Output {
+    fn into_result(self) -> Result<(), Failure> {
+        self
+    }
+}
+
+#[doc(hidden)]
+pub trait FnOutput {
+    type Output;
+}
+
+impl<R> FnOutput for fn() -> R {
+    type Output = R;
+}
+
+/// How long to wait before an item is tried again: `first`, doubled after every attempt, never more than
+/// `max`, each shortened by a random part of up to a quarter so that items that failed together do not come
+/// back together.
+///
+/// The default is 100 ms, doubled up to 10 s.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    first: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    /// Waits `first` after the first failed attempt, twice as long after each further one, at most `max`.
+    pub fn exponential(first: Duration, max: Duration) -> Self {
+        Backoff { first, max }
+    }
+
+    /// Tries again at once.
+    pub fn none() -> Self {
+        Backoff { first: Duration::ZERO, max: Duration::ZERO }
+    }
+
+    /// The wait after the `attempt`-th failed attempt (1, 2, …); `spread` in 0..=255 is the random part.
+    pub(crate) fn wait(&self, attempt: u32, spread: u8) -> Duration {
+        let doubled =
+            self.first.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+        let wait = doubled.min(self.max);
+        wait - wait / 1024 * u32::from(spread)
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff::exponential(crate::defaults::BACKOFF_FIRST, crate::defaults::BACKOFF_MAX)
+    }
+}
+
+/// What a block does with an item that fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Policy {
+    /// Attempts at an item beyond which `last` applies; 1 means no retry.
+    pub(crate) attempts: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) last: Last,
+}
+
+/// What happens when an item's attempts are used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// The run ends and returns the error.
+    #[default]
+    Stop,
+    /// The item is counted as skipped, its error kept for the report.
+    Skip,
+}
+
+/// What to do about a failed attempt.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    Retry(Duration),
+    Skip,
+    Stop,
+}
+
+impl Policy {
+    /// The verdict on an item whose `attempt`-th attempt (1, 2, …) failed.
+    pub(crate) fn verdict(&self, attempt: u32, spread: u8) -> Verdict {
+        if attempt < self.attempts {
+            return Verdict::Retry(self.backoff.wait(attempt, spread));
+        }
+        match self.last {
+            Last::Stop => Verdict::Stop,
+            Last::Skip => Verdict::Skip,
+        }
+    }
+
+    pub(crate) fn retries(&self) -> bool {
+        self.attempts > 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_up_to_its_ceiling_and_never_exceeds_it() {
+        let b = Backoff::exponential(Duration::from_millis(10), Duration::from_millis(35));
+        let waits: Vec<_> = (1..=4).map(|n| b.wait(n, 0).as_millis()).collect();
+        assert_eq!(waits, [10, 20, 35, 35]);
+        assert!(b.wait(200, 255) <= Duration::from_millis(35));
+        assert!(b.wait(2, 255) >= Duration::from_millis(15), "the random part is at most a quarter");
+    }
+
+    #[test]
+    fn attempts_are_used_up_before_the_last_word() {
+        let p = Policy { attempts: 3, backoff: Backoff::none(), last: Last::Skip };
+        assert_eq!(p.verdict(1, 0), Verdict::Retry(Duration::ZERO));
+        assert_eq!(p.verdict(2, 0), Verdict::Retry(Duration::ZERO));
+        assert_eq!(p.verdict(3, 0), Verdict::Skip);
+        assert_eq!(Policy::default().verdict(1, 0), Verdict::Stop);
+    }
+
+    #[test]
+    fn a_failure_keeps_the_stage_named_first_and_prints_its_causes() {
+        let f = Failure::from(std::io::Error::other("disk full")).at("write").at("block");
+        assert_eq!(f.to_string(), "stage `write`: disk full");
+    }
+}

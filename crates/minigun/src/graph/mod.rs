@@ -1,0 +1,254 @@
+//! The graph as plain data: stages, edges, and what is wrong with them. Nothing here runs.
+
+mod validate;
+
+use std::fmt;
+
+pub(crate) use validate::problems;
+
+/// A stage, numbered in the order in which the pipeline was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StageId(pub(crate) u32);
+
+/// A block: steps that travel to a worker as a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct BlockId(pub(crate) u32);
+
+/// A place where consumers attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PointId(pub(crate) u32);
+
+/// What a stage is, for errors, reports and drawings.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    /// The user gave the name, so it must be the only one of its block.
+    pub(crate) named: bool,
+    pub(crate) block: Option<BlockId>,
+}
+
+/// A block and the word that said where it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) place: String,
+    pub(crate) inside: Option<BlockId>,
+    pub(crate) workers: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct PointInfo {
+    /// The stages that send here.
+    pub(crate) from: Vec<StageId>,
+    /// Points whose items arrive here as well (`merge`, the outside of a block).
+    pub(crate) through: Vec<PointId>,
+    pub(crate) consumers: usize,
+    /// The stages that take from here.
+    pub(crate) to: Vec<StageId>,
+    /// The name of the inlet, if it is one.
+    pub(crate) inlet: Option<String>,
+}
+
+/// The wiring of a pipeline.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Graph {
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) points: Vec<PointInfo>,
+    /// Mistakes seen while the pipeline was written.
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// One mistake in the wiring, with its remedy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mistake {
+    /// A flow that nothing consumes.
+    Unconsumed {
+        /// The stages whose items would be lost.
+        stages: Vec<String>,
+    },
+    /// A port to which no router sends.
+    UnusedPort {
+        /// The inlet's name.
+        port: String,
+    },
+    /// Two stages of one block share a name.
+    DuplicateName {
+        /// The shared name.
+        name: String,
+    },
+    /// A block without workers.
+    NoWorkers {
+        /// The block's steps.
+        block: String,
+    },
+    /// A flow or port of another pipeline was used.
+    OtherPipeline {
+        /// Where it was used.
+        stage: String,
+    },
+    /// The flow that a block's closure returned was not made in that block.
+    NotOfThisBlock {
+        /// The block's steps.
+        block: String,
+    },
+    /// A batch of no items.
+    EmptyBatch {
+        /// The batch stage.
+        stage: String,
+    },
+    /// `before` or `after` does not stand right behind a stage.
+    NoStage {
+        /// Which of the two.
+        hook: &'static str,
+    },
+    /// A process block whose items cannot be sent to a process, or a place that cannot stand there.
+    Misplaced {
+        /// The block's steps.
+        block: String,
+        /// Why it cannot stand there.
+        why: String,
+    },
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mistake::Unconsumed { stages } => write!(
+                f,
+                "nothing consumes what comes out of {}: end the flow with `consumer`, `collect`, `fold`, \
+                 `router` or `discard`",
+                stages.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(" and ")
+            ),
+            Mistake::UnusedPort { port } => write!(
+                f,
+                "no router or policy sends to the port `{port}`: name it in a `router`, `processor_to` or \
+                 `send_to`, or remove the inlet"
+            ),
+            Mistake::DuplicateName { name } => {
+                write!(f, "two stages are called `{name}`: give each its own name")
+            }
+            Mistake::NoWorkers { block } => {
+                write!(f, "the block of `{block}` has 0 workers: give it at least 1")
+            }
+            Mistake::OtherPipeline { stage } => write!(
+                f,
+                "`{stage}` is joined to a flow or port of another pipeline: make both from one `Pipeline`"
+            ),
+            Mistake::NotOfThisBlock { block } => write!(
+                f,
+                "the closure of the block of `{block}` returns a flow that was made elsewhere: return the last \
+                 flow made from its argument"
+            ),
+            Mistake::EmptyBatch { stage } => {
+                write!(f, "`{stage}` makes batches of 0 items: give it at least 1")
+            }
+            Mistake::NoStage { hook } => {
+                write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")
+            }
+            Mistake::Misplaced { block, why } => write!(f, "the block of `{block}` cannot stand here: {why}"),
+        }
+    }
+}
+
+impl Graph {
+    pub(crate) fn stage(&mut self, name: &str, kind: &'static str, block: Option<BlockId>) -> StageId {
+        self.stages.push(Stage { name: name.to_string(), kind, named: true, block });
+        StageId(self.stages.len() as u32 - 1)
+    }
+
+    /// A stage that the user did not name: called after its kind, with a number from the second on.
+    pub(crate) fn unnamed(&mut self, kind: &'static str, block: Option<BlockId>) -> StageId {
+        let before = self.stages.iter().filter(|stage| stage.kind == kind && !stage.named).count();
+        let name = if before == 0 { kind.to_string() } else { format!("{kind} {}", before + 1) };
+        self.stages.push(Stage { name, kind, named: false, block });
+        StageId(self.stages.len() as u32 - 1)
+    }
+
+    pub(crate) fn block(&mut self, place: String, workers: usize, inside: Option<BlockId>) -> BlockId {
+        self.blocks.push(Block { place, workers, inside });
+        BlockId(self.blocks.len() as u32 - 1)
+    }
+
+    pub(crate) fn point(
+        &mut self,
+        from: Vec<StageId>,
+        through: Vec<PointId>,
+        inlet: Option<String>,
+    ) -> PointId {
+        self.points.push(PointInfo { from, through, consumers: 0, to: Vec::new(), inlet });
+        PointId(self.points.len() as u32 - 1)
+    }
+
+    pub(crate) fn name(&self, stage: StageId) -> &str {
+        self.stages.get(stage.0 as usize).map_or("?", |stage| &stage.name)
+    }
+
+    /// Something takes what arrives at `point`: a stage, or a point further on.
+    pub(crate) fn consume(&mut self, point: PointId, stage: Option<StageId>) {
+        if let Some(info) = self.points.get_mut(point.0 as usize) {
+            info.consumers += 1;
+            info.to.extend(stage);
+        }
+    }
+
+    /// A router sends to an inlet.
+    pub(crate) fn send(&mut self, from: StageId, inlet: PointId) {
+        if let Some(info) = self.points.get_mut(inlet.0 as usize) {
+            info.from.push(from);
+        }
+    }
+
+    /// The stages whose items arrive at a point, directly or through others.
+    pub(crate) fn sources(&self, point: PointId) -> Vec<StageId> {
+        let Some(info) = self.points.get(point.0 as usize) else { return Vec::new() };
+        let mut from = info.from.clone();
+        for through in &info.through {
+            from.extend(self.sources(*through));
+        }
+        from.sort();
+        from.dedup();
+        from
+    }
+
+    /// Where a block runs, from the outside in.
+    pub(crate) fn place(&self, block: BlockId) -> String {
+        let Some(info) = self.blocks.get(block.0 as usize) else { return String::new() };
+        match info.inside {
+            Some(outer) => format!("{}/{}", self.place(outer), info.place),
+            None => info.place.clone(),
+        }
+    }
+
+    /// Whether a stage's block is, or stands in, the given one.
+    fn stands_in(&self, mut of: Option<BlockId>, block: BlockId) -> bool {
+        while let Some(id) = of {
+            if id == block {
+                return true;
+            }
+            of = self.blocks.get(id.0 as usize).and_then(|b| b.inside);
+        }
+        false
+    }
+
+    /// The first stage of a block, on which its books are kept. A block without steps gets a stage for them.
+    pub(crate) fn first_of(&mut self, block: BlockId) -> StageId {
+        match self.stages.iter().position(|stage| self.stands_in(stage.block, block)) {
+            Some(index) => StageId(index as u32),
+            None => self.unnamed("pass", Some(block)),
+        }
+    }
+
+    /// The steps of a block, as a name for it.
+    pub(crate) fn block_name(&self, block: BlockId) -> String {
+        let names: Vec<_> =
+            self.stages.iter().filter(|s| self.stands_in(s.block, block)).map(|s| s.name.as_str()).collect();
+        match names.as_slice() {
+            [] => "(empty block)".to_string(),
+            [one] => (*one).to_string(),
+            [first, .., last] if names.len() > 3 => format!("{first} … {last}"),
+            few => few.join(" + "),
+        }
+    }
+}

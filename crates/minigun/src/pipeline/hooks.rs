@@ -1,0 +1,19 @@
+//! Hooks around a run.
+
+use std::sync::Arc;
+
+use crate::failure::Failure;
+use crate::run::report::Report;
+
+type BeforeRun = Box<dyn FnOnce() -> Result<(), Failure> + Send>;
+type AfterRun = Box<dyn FnOnce(&Report) -> Result<(), Failure> + Send>;
+pub(crate) type ForkHook = Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>;
+
+/// A pipeline's hooks, each list in the order given.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) before_run: Vec<BeforeRun>,
+    pub(crate) before_fork: Vec<ForkHook>,
+    pub(crate) after_fork: Vec<ForkHook>,
+    pub(crate) after_run: Vec<AfterRun>,
+}

@@ -1,0 +1,298 @@
+//! Ports: typed ways into a flow, declared by routers and lent to their closures.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
+
+use super::flow::{Done, Flow};
+use super::home::{At, BlockDef, Home, Spot};
+use super::scope::{Crosses, Program, Scope};
+use crate::failure::Failure;
+use crate::graph::Mistake;
+use crate::stage::output::Output;
+use crate::stage::sink::Cx;
+use crate::stage::step::StepRun;
+
+/// A typed way into a flow, made by [`Pipeline::inlet`](crate::Pipeline::inlet).
+///
+/// A port is declared by the stages that use it and lent to their closures as an [`Output`], so the graph
+/// knows every route and the flow ends when the last declared sender has ended. A port to which nothing is
+/// sent ends normally.
+pub struct Port<V> {
+    pub(crate) home: Arc<Home>,
+    pub(crate) spot: Spot<V>,
+}
+
+impl<V> Clone for Port<V> {
+    fn clone(&self) -> Self {
+        Port { home: Arc::clone(&self.home), spot: self.spot.clone() }
+    }
+}
+
+/// What a router declares, and what its closure is lent: one `Output` for every declared port, in the same
+/// shape (one port, tuple, array, `Vec`, map).
+pub trait Ports<S> {
+    /// What the closure is lent.
+    type Outputs: PortOutputs + 'static;
+    #[doc(hidden)]
+    fn bind(self, at: &At<'_>) -> Open<Self::Outputs>;
+}
+
+/// Opens a worker's own outputs.
+pub(crate) type Open<O> = Box<dyn Fn(&mut Cx) -> Result<O, Failure> + Send + Sync>;
+
+/// The outputs lent to a closure, seen one by one.
+pub trait PortOutputs {
+    #[doc(hidden)]
+    fn each(&mut self, f: &mut dyn FnMut(&mut dyn PortOutput));
+}
+
+/// One lent output, whatever its items are.
+#[doc(hidden)]
+pub trait PortOutput {
+    fn take_failure(&mut self) -> Option<Failure>;
+    fn take_emitted(&mut self) -> u64;
+    fn finish(&mut self) -> Result<(), Failure>;
+}
+
+impl<V> PortOutput for Output<V> {
+    fn take_failure(&mut self) -> Option<Failure> {
+        Output::take_failure(self)
+    }
+
+    fn take_emitted(&mut self) -> u64 {
+        std::mem::take(&mut self.emitted)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.sink().finish()
+    }
+}
+
+impl<V> PortOutputs for Output<V> {
+    fn each(&mut self, f: &mut dyn FnMut(&mut dyn PortOutput)) {
+        f(self);
+    }
+}
+
+impl<V: Crosses<S> + Send + 'static, S> Ports<S> for Port<V> {
+    type Outputs = Output<V>;
+
+    fn bind(self, at: &At<'_>) -> Open<Output<V>> {
+        if !Arc::ptr_eq(&self.home, at.home) {
+            at.home.graph(|graph| {
+                let stage = graph.name(at.stage).to_string();
+                graph.mistakes.push(Mistake::OtherPipeline { stage });
+            });
+        }
+        self.home.graph(|graph| graph.send(at.stage, self.spot.id));
+        let make = BlockDef::way_out(at.block, self.spot.make(), V::wire());
+        Box::new(move |cx| Ok(Output::new(make(cx)?, Arc::clone(&cx.run))))
+    }
+}
+
+impl<V: Crosses<S> + Send + 'static, S> Ports<S> for &Port<V> {
+    type Outputs = Output<V>;
+
+    fn bind(self, at: &At<'_>) -> Open<Output<V>> {
+        Ports::<S>::bind(self.clone(), at)
+    }
+}
+
+fn bind_all<P: Ports<S>, S>(ports: impl IntoIterator<Item = P>, at: &At<'_>) -> Vec<Open<P::Outputs>> {
+    ports.into_iter().map(|port| port.bind(at)).collect()
+}
+
+fn bind_keyed<K, P, S, C>(ports: impl IntoIterator<Item = (K, P)>, at: &At<'_>) -> Open<C>
+where
+    K: Clone + Send + Sync + 'static,
+    P: Ports<S>,
+    C: FromIterator<(K, P::Outputs)>,
+{
+    let opens: Vec<_> = ports.into_iter().map(|(key, port)| (key, port.bind(at))).collect();
+    Box::new(move |cx| opens.iter().map(|(key, open)| Ok((key.clone(), open(cx)?))).collect())
+}
+
+impl<P: Ports<S>, S> Ports<S> for Vec<P> {
+    type Outputs = Vec<P::Outputs>;
+
+    fn bind(self, at: &At<'_>) -> Open<Self::Outputs> {
+        let opens = bind_all(self, at);
+        Box::new(move |cx| opens.iter().map(|open| open(cx)).collect())
+    }
+}
+
+impl<K: Ord + Clone + Send + Sync + 'static, P: Ports<S>, S> Ports<S> for BTreeMap<K, P> {
+    type Outputs = BTreeMap<K, P::Outputs>;
+
+    fn bind(self, at: &At<'_>) -> Open<Self::Outputs> {
+        bind_keyed(self, at)
+    }
+}
+
+impl<K, P, H, S> Ports<S> for HashMap<K, P, H>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    P: Ports<S>,
+    H: BuildHasher + Default + 'static,
+{
+    type Outputs = HashMap<K, P::Outputs, H>;
+
+    fn bind(self, at: &At<'_>) -> Open<Self::Outputs> {
+        bind_keyed(self, at)
+    }
+}
+
+impl<P: Ports<S>, S, const N: usize> Ports<S> for [P; N] {
+    type Outputs = [P::Outputs; N];
+
+    fn bind(self, at: &At<'_>) -> Open<Self::Outputs> {
+        let opens = bind_all(self, at);
+        Box::new(move |cx| {
+            let outputs = opens.iter().map(|open| open(cx)).collect::<Result<Vec<_>, _>>()?;
+            outputs.try_into().map_err(|_| "minigun: an array of ports lost one".into())
+        })
+    }
+}
+
+impl<O: PortOutputs> PortOutputs for Vec<O> {
+    fn each(&mut self, f: &mut dyn FnMut(&mut dyn PortOutput)) {
+        self.iter_mut().for_each(|outputs| outputs.each(f));
+    }
+}
+
+impl<O: PortOutputs, const N: usize> PortOutputs for [O; N] {
+    fn each(&mut self, f: &mut dyn FnMut(&mut dyn PortOutput)) {
+        self.iter_mut().for_each(|outputs| outputs.each(f));
+    }
+}
+
+impl<K, O: PortOutputs> PortOutputs for BTreeMap<K, O> {
+    fn each(&mut self, f: &mut dyn FnMut(&mut dyn PortOutput)) {
+        self.values_mut().for_each(|outputs| outputs.each(f));
+    }
+}
+
+impl<K, O: PortOutputs, H> PortOutputs for HashMap<K, O, H> {
+    fn each(&mut self, f: &mut dyn FnMut(&mut dyn PortOutput)) {
+        self.values_mut().for_each(|outputs| outputs.each(f));
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident)*) => {
+        impl<S, $($name: Ports<S>),*> Ports<S> for ($($name,)*) {
+            type Outputs = ($($name::Outputs,)*);
+            #[allow(non_snake_case, unused_variables)]
+            fn bind(self, at: &At<'_>) -> Open<Self::Outputs> {
+                let ($($name,)*) = self;
+                $(let $name = $name.bind(at);)*
+                Box::new(move |cx| Ok(($($name(cx)?,)*)))
+            }
+        }
+        impl<$($name: PortOutputs),*> PortOutputs for ($($name,)*) {
+            #[allow(non_snake_case, unused_variables)]
+            fn each(&mut self, f: &mut dyn FnMut(&mut dyn PortOutput)) {
+                let ($($name,)*) = self;
+                $($name.each(f);)*
+            }
+        }
+    };
+}
+tuples!();
+tuples!(A);
+tuples!(A B);
+tuples!(A B C);
+tuples!(A B C D);
+tuples!(A B C D E);
+tuples!(A B C D E G);
+tuples!(A B C D E G H);
+tuples!(A B C D E G H I);
+
+/// A step's closure with its opened ports.
+pub(crate) struct Ported<F, O> {
+    pub(crate) f: Arc<F>,
+    pub(crate) ports: O,
+}
+
+impl<T, U, F, O> StepRun<T, U> for Ported<F, O>
+where
+    O: PortOutputs,
+    F: Fn(T, &mut Output<U>, &mut O) -> Result<(), Failure>,
+{
+    fn run(&mut self, item: T, out: &mut Output<U>) -> Result<(), Failure> {
+        let outcome = (self.f)(item, out, &mut self.ports);
+        let mut failed = None;
+        self.ports.each(&mut |port| {
+            if let Some(failure) = port.take_failure() {
+                failed.get_or_insert(failure);
+            }
+        });
+        failed.map_or(outcome, Err)
+    }
+
+    fn emitted(&mut self) -> u64 {
+        let mut emitted = 0;
+        self.ports.each(&mut |port| emitted += port.take_emitted());
+        emitted
+    }
+
+    fn finish(&mut self, _: &mut Output<U>) -> Result<(), Failure> {
+        let mut outcome = Ok(());
+        self.ports.each(&mut |port| {
+            let finished = port.finish();
+            if outcome.is_ok() {
+                outcome = finished;
+            }
+        });
+        outcome
+    }
+}
+
+impl<T: Send + 'static, S: Scope> Flow<T, S>
+where
+    T: Crosses<S>,
+{
+    /// Ends the flow: everything goes to a port.
+    pub fn send_to(self, port: &Port<T>) -> Done {
+        let stage = self.home.graph(|graph| graph.unnamed("send_to", self.block_id()));
+        let name = self.home.graph(|graph| graph.name(stage).to_string());
+        let open = Ports::<S>::bind(port, &At { home: &self.home, block: self.block.as_ref(), stage });
+        let f = Arc::new(|item, _: &mut Output<()>, port: &mut Output<T>| {
+            port.emit(item);
+            Ok(())
+        });
+        self.step_at::<(), _>(stage, &name, move |cx| Ok(Ported { f: Arc::clone(&f), ports: open(cx)? }))
+            .discard()
+    }
+}
+
+impl<T: Send + 'static> Flow<T, Program> {
+    /// Joins flows: their items arrive in one flow, in no particular order.
+    pub fn merge(self, others: impl Flows<T>) -> Flow<T> {
+        let mut flows = vec![self];
+        flows.extend(others.into_flows());
+        super::fan::merge_all(flows)
+    }
+}
+
+/// One flow or several of one type.
+pub trait Flows<T> {
+    #[doc(hidden)]
+    fn into_flows(self) -> Vec<Flow<T>>;
+}
+impl<T> Flows<T> for Flow<T> {
+    fn into_flows(self) -> Vec<Flow<T>> {
+        vec![self]
+    }
+}
+impl<T, const N: usize> Flows<T> for [Flow<T>; N] {
+    fn into_flows(self) -> Vec<Flow<T>> {
+        self.into_iter().collect()
+    }
+}
+impl<T> Flows<T> for Vec<Flow<T>> {
+    fn into_flows(self) -> Vec<Flow<T>> {
+        self
+    }
+}

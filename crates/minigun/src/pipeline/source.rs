@@ -1,0 +1,144 @@
+//! Sources: where items come from.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Pipeline;
+use super::flow::Flow;
+use super::home::Spot;
+use crate::exec::ThreadsNode;
+use crate::exec::source::SourceNode;
+use crate::failure::{Failure, StageResult};
+use crate::queue;
+use crate::stage::output::Output;
+
+impl Pipeline {
+    /// Items that a closure emits, on a thread of its own.
+    ///
+    /// ```
+    /// # use minigun::Pipeline;
+    /// let p = Pipeline::new("numbers");
+    /// let all = p.producer("three", |out| for n in 1..=3 { out.emit(n) }).collect("all");
+    /// assert_eq!(p.run()?.take(all), [1, 2, 3]);
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    pub fn producer<U: Send + 'static, R: StageResult>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&mut Output<U>) -> R + Send + 'static,
+    ) -> Flow<U> {
+        let (stage, spot) = self.home.graph(|graph| {
+            let stage = graph.stage(name, "source", None);
+            (stage, Spot::new(graph, vec![stage], Vec::new(), None))
+        });
+        self.home.add(Box::new(SourceNode {
+            produce: Box::new(move |out| f(out).into_result()),
+            head: spot.make(),
+            stage,
+            name: name.into(),
+        }));
+        Flow::at(&self.home, spot, None)
+    }
+
+    /// The items of an iterator.
+    pub fn source<I>(&self, name: &str, items: I) -> Flow<I::Item>
+    where
+        I: IntoIterator<Item: Send + 'static> + Send + 'static,
+    {
+        self.source_with(name, move || items)
+    }
+
+    /// The items of an iterator that is made on the producer's thread, so that it need not be `Send`.
+    pub fn source_with<I>(&self, name: &str, make: impl FnOnce() -> I + Send + 'static) -> Flow<I::Item>
+    where
+        I: IntoIterator<Item: Send + 'static>,
+    {
+        self.producer(name, move |out| {
+            for item in make() {
+                if out.try_emit(item).is_err() {
+                    break;
+                }
+            }
+        })
+    }
+
+    /// The lines of a file, without their ends. A file that cannot be opened or read, or a line that is not
+    /// UTF-8, fails the source.
+    pub fn lines(&self, name: &str, path: impl AsRef<Path>) -> Flow<String> {
+        let path = path.as_ref().to_path_buf();
+        self.producer(name, move |out| {
+            let at = |error: std::io::Error| Failure::from(format!("{}: {error}", path.display()));
+            emit_lines(std::io::BufReader::new(std::fs::File::open(&path).map_err(at)?), out, at)
+        })
+    }
+
+    /// The lines of the program's standard input, without their ends.
+    pub fn stdin_lines(&self, name: &str) -> Flow<String> {
+        self.producer(name, |out| {
+            emit_lines(std::io::stdin().lock(), out, |error| {
+                Failure::from(format!("standard input: {error}"))
+            })
+        })
+    }
+
+    /// A flow that other threads of the program send into; it ends when the last `Sender` is dropped. At most
+    /// `limit` items wait in it.
+    pub fn channel<T: Send + 'static>(&self, name: &str, limit: usize) -> (Sender<T>, Flow<T>) {
+        let queue = Arc::new(queue::Queue::new(limit, false));
+        let (stage, spot) = self.home.graph(|graph| {
+            let stage = graph.stage(name, "channel", None);
+            (stage, Spot::new(graph, vec![stage], Vec::new(), None))
+        });
+        self.home.add(Box::new(ThreadsNode::channel(&queue, spot.make(), stage, name)));
+        (Sender { inner: queue::Sender::new(&queue) }, Flow::at(&self.home, spot, None))
+    }
+}
+
+fn emit_lines(
+    mut reader: impl BufRead,
+    out: &mut Output<String>,
+    at: impl Fn(std::io::Error) -> Failure,
+) -> Result<(), Failure> {
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).map_err(&at)? == 0 {
+            return Ok(());
+        }
+        if line.ends_with('\n') {
+            line.pop();
+            if line.ends_with('\r') {
+                line.pop();
+            }
+        }
+        if out.try_emit(line).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// The sending end of [`Pipeline::channel`].
+///
+/// In a worker process there is nobody to receive: `send` gives the item back.
+pub struct Sender<T> {
+    inner: queue::Sender<T>,
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Sender { inner: self.inner.clone() }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Sends one item, waiting while the channel is full.
+    ///
+    /// # Errors
+    /// The item comes back once the run has stopped, or when called in a worker process.
+    pub fn send(&self, item: T) -> Result<(), T> {
+        if minigun_os::in_worker() {
+            return Err(item);
+        }
+        self.inner.send(item)
+    }
+}

@@ -1,0 +1,75 @@
+//! Where results arrive in the program: the outside ends of a block's exits, in one transaction.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::frame::{Fields, FrameError};
+use super::protocol;
+use crate::codec::Format;
+use crate::error::Error;
+use crate::failure::Failure;
+use crate::queue::Stopped;
+use crate::run::shared::Shared;
+use crate::stage::attempt::guarded;
+use crate::stage::exit::{Arrivals, Exit};
+use crate::stage::sink::Cx;
+
+/// One slot's outside ends.
+pub(crate) struct Arrival {
+    cx: Cx,
+    exits: Vec<Box<dyn Arrivals>>,
+}
+
+impl Arrival {
+    pub(crate) fn open(shared: &Arc<Shared>, exits: &[Arc<dyn Exit>]) -> Result<Self, Failure> {
+        let mut cx = Cx::new(shared, None);
+        // The thread's only journal, for its whole life.
+        std::mem::forget(cx.tx.journal.enter());
+        let exits = guarded(|| exits.iter().map(|exit| exit.open(&mut cx)).collect())?;
+        Ok(Arrival { cx, exits })
+    }
+
+    /// Takes an item's outputs; they are held back until `commit`. On failure nothing of them is left.
+    pub(crate) fn outputs(&mut self, format: Format, body: &[u8]) -> Result<Result<(), Failure>, FrameError> {
+        let mut fields = Fields(body);
+        while !fields.is_empty() {
+            let (exit, bytes) = protocol::next_output(&mut fields)?;
+            let Some(arrivals) = self.exits.get_mut(exit as usize) else {
+                return Err(FrameError::Content("an output for an exit that does not exist"));
+            };
+            if let Err(failure) = guarded(|| arrivals.bytes(format, bytes)) {
+                self.cx.tx.undo();
+                return Ok(Err(match self.cx.tx.take_blamed() {
+                    Some(step) => failure.at(&step),
+                    None => failure,
+                }));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Lets an item's outputs go on; may wait for room.
+    pub(crate) fn commit(&mut self, shared: &Shared) -> Result<(), Stopped> {
+        let committed = self.cx.tx.commit();
+        if self.cx.tx.journal.has_values() {
+            shared.settle(&self.cx.tx.journal);
+        }
+        committed
+    }
+
+    /// The slot ends: so do the light steps behind its exits.
+    pub(crate) fn finish(mut self, shared: &Shared) {
+        for exit in &mut self.exits {
+            if let Err(failure) = guarded(|| exit.finish()) {
+                shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
+            }
+        }
+        let tx = Rc::clone(&self.cx.tx);
+        drop(self);
+        if tx.commit().is_err() {
+            shared.gone();
+        }
+        tx.flush();
+        shared.settle(&tx.journal);
+    }
+}

@@ -1,0 +1,69 @@
+//! The board: shared memory in which a worker claims each item before it runs it.
+//!
+//! One byte for every item in flight. The program offers; the worker claims by moving `OFFERED` to `RUNNING`,
+//! so the program can take an item back by moving `OFFERED` to `REVOKED`: whoever moves first has it. When
+//! a worker died, its `RUNNING` byte names the item that killed it.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::defaults::WINDOW_ITEMS;
+
+const OFFERED: u8 = 1;
+const RUNNING: u8 = 2;
+const DONE: u8 = 3;
+const REVOKED: u8 = 4;
+
+/// The claims of every worker slot of a run.
+pub(crate) struct Board(minigun_os::Board);
+
+/// One worker slot's part of the board. Item `index` has the byte `index % WINDOW_ITEMS`, which is free again
+/// once everything up to that item has been dealt with.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    board: Arc<Board>,
+    range: Range<usize>,
+}
+
+impl Board {
+    /// A board for `slots` workers; made before the fork, so that all processes share it.
+    pub(crate) fn new(slots: usize) -> std::io::Result<Arc<Self>> {
+        Ok(Arc::new(Board(minigun_os::Board::new(0, slots * WINDOW_ITEMS)?)))
+    }
+
+    pub(crate) fn slot(self: &Arc<Self>, slot: usize) -> Claims {
+        Claims { board: Arc::clone(self), range: slot * WINDOW_ITEMS..(slot + 1) * WINDOW_ITEMS }
+    }
+}
+
+impl Claims {
+    fn byte(&self, index: u64) -> &AtomicU8 {
+        &self.board.0.bytes()[self.range.clone()][index as usize % WINDOW_ITEMS]
+    }
+
+    /// By the program: the item is on its way.
+    pub(crate) fn offer(&self, index: u64) {
+        self.byte(index).store(OFFERED, Ordering::Release);
+    }
+
+    /// By the program: takes an item back; `false` if the worker has it.
+    pub(crate) fn revoke(&self, index: u64) -> bool {
+        self.byte(index).compare_exchange(OFFERED, REVOKED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// By the worker: begins an item; `false` if it was taken back.
+    pub(crate) fn claim(&self, index: u64) -> bool {
+        self.byte(index).compare_exchange(OFFERED, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// By the worker: the item's result is ready to be sent.
+    pub(crate) fn done(&self, index: u64) {
+        self.byte(index).store(DONE, Ordering::Release);
+    }
+
+    /// By the program, when the worker is dead: whether it died running this item.
+    pub(crate) fn is_running(&self, index: u64) -> bool {
+        self.byte(index).load(Ordering::Acquire) == RUNNING
+    }
+}

@@ -1,0 +1,187 @@
+//! What the worker slots of one block share: work that comes back, deaths, and who is idle.
+
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use minigun_os::Event;
+
+use super::board::Claims;
+use super::ledger::{Ledger, Parcel};
+use crate::error::Error;
+use crate::queue::Kept;
+use crate::sync::Mutex;
+
+/// One worker slot, as the others see it.
+pub(crate) struct Desk {
+    /// Wakes the slot's thread.
+    pub(crate) event: Arc<Event>,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) claims: Claims,
+    /// Its worker has nothing to do.
+    pub(crate) idle: AtomicBool,
+}
+
+impl Desk {
+    pub(crate) fn new(claims: Claims) -> std::io::Result<Self> {
+        Ok(Desk {
+            event: Arc::new(Event::new()?),
+            ledger: Mutex::default(),
+            claims,
+            idle: AtomicBool::new(false),
+        })
+    }
+}
+
+/// The slots of one block.
+pub(crate) struct SlotCrew<T> {
+    pub(crate) desks: Vec<Desk>,
+    returned: Mutex<Returned<T>>,
+    deaths: Mutex<Deaths>,
+}
+
+struct Returned<T> {
+    now: VecDeque<Parcel>,
+    later: BinaryHeap<Later>,
+    /// Items that were taken from the queue but did not fit into a frame.
+    unencoded: VecDeque<Kept<T>>,
+}
+
+struct Later {
+    due: Instant,
+    parcel: Parcel,
+}
+
+impl PartialEq for Later {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+impl Eq for Later {}
+impl PartialOrd for Later {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Later {
+    /// The earliest is the greatest, for the heap gives the greatest first.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.due.cmp(&self.due)
+    }
+}
+
+/// Work that came back.
+pub(crate) enum Again<T> {
+    Parcel(Parcel),
+    Unencoded(Kept<T>),
+}
+
+#[derive(Default)]
+struct Deaths {
+    times: VecDeque<Instant>,
+    causes: VecDeque<String>,
+}
+
+/// Causes of death told in an error.
+const TOLD: usize = 5;
+
+impl<T> SlotCrew<T> {
+    pub(crate) fn new(desks: Vec<Desk>) -> Self {
+        let returned =
+            Returned { now: VecDeque::new(), later: BinaryHeap::new(), unencoded: VecDeque::new() };
+        SlotCrew { desks, returned: Mutex::new(returned), deaths: Mutex::default() }
+    }
+
+    /// Items come back, to be sent at once to whoever is free.
+    pub(crate) fn put_back(&self, parcels: impl IntoIterator<Item = Parcel>) {
+        self.returned.lock().now.extend(parcels);
+        self.wake_idle(usize::MAX);
+    }
+
+    /// An item comes back, to be sent when it is due.
+    pub(crate) fn put_off(&self, parcel: Parcel, due: Instant) {
+        self.returned.lock().later.push(Later { due, parcel });
+        // Whoever sleeps computed its wait without this item.
+        self.wake_idle(usize::MAX);
+    }
+
+    /// Items that did not fit come back.
+    pub(crate) fn put_aside(&self, items: impl IntoIterator<Item = Kept<T>>) {
+        self.returned.lock().unencoded.extend(items);
+        self.wake_idle(usize::MAX);
+    }
+
+    /// The next item that came back and is due.
+    pub(crate) fn again(&self) -> Option<Again<T>> {
+        let mut returned = self.returned.lock();
+        if let Some(parcel) = returned.now.pop_front() {
+            return Some(Again::Parcel(parcel));
+        }
+        if returned.later.peek().is_some_and(|later| later.due <= Instant::now()) {
+            return returned.later.pop().map(|later| Again::Parcel(later.parcel));
+        }
+        returned.unencoded.pop_front().map(Again::Unencoded)
+    }
+
+    /// When the next item that came back is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.returned.lock().later.peek().map(|later| later.due)
+    }
+
+    /// Items that wait here for another attempt.
+    pub(crate) fn waiting(&self) -> usize {
+        let returned = self.returned.lock();
+        returned.now.len() + returned.later.len() + returned.unencoded.len()
+    }
+
+    /// Everything that came back; nothing will be done about it.
+    pub(crate) fn abandon(&self) -> u64 {
+        let mut returned = self.returned.lock();
+        let count = returned.now.len() + returned.later.len() + returned.unencoded.len();
+        returned.now.clear();
+        returned.later.clear();
+        returned.unencoded.clear();
+        count as u64
+    }
+
+    pub(crate) fn wake_idle(&self, most: usize) {
+        for desk in self.desks.iter().filter(|desk| desk.idle.load(Ordering::SeqCst)).take(most) {
+            // It can refuse only if it was never made; then nobody waits on it.
+            let _ = desk.event.set();
+        }
+    }
+
+    /// Takes back items that another slot's worker has not begun: half of the longest row.
+    pub(crate) fn steal(&self, thief: usize) -> Vec<Parcel> {
+        let others = self.desks.iter().enumerate().filter(|(slot, _)| *slot != thief);
+        let rows = others.map(|(_, desk)| (desk.ledger.lock().live(), desk)).filter(|(row, _)| *row > 1);
+        let Some((row, desk)) = rows.max_by_key(|(row, _)| *row) else { return Vec::new() };
+        let mut ledger = desk.ledger.lock();
+        ledger.take_back(row.div_ceil(2), |index| desk.claims.revoke(index))
+    }
+
+    /// A worker died. An error if too many did within the window.
+    pub(crate) fn died(&self, cause: String, limit: u32, window: Duration, stage: &str) -> Result<(), Error> {
+        let mut deaths = self.deaths.lock();
+        let now = Instant::now();
+        while deaths.times.front().is_some_and(|time| now.duration_since(*time) > window) {
+            deaths.times.pop_front();
+        }
+        deaths.times.push_back(now);
+        deaths.causes.push_back(cause);
+        if deaths.causes.len() > TOLD {
+            deaths.causes.pop_front();
+        }
+        let count = deaths.times.len() as u32;
+        if count <= limit {
+            return Ok(());
+        }
+        Err(Error::Dying {
+            stage: stage.to_string(),
+            deaths: count,
+            seconds: window.as_secs(),
+            causes: deaths.causes.iter().cloned().collect(),
+        })
+    }
+}

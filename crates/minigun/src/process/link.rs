@@ -1,0 +1,140 @@
+//! The program's end of one worker: frames out, frames in, and how far the worker has come.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use minigun_os::Socket;
+
+use super::frame::{self, Frame, FrameError, Kind, Reader};
+use super::zygote::{Exit, WorkerProcess};
+use crate::defaults;
+
+/// One worker process and the socket to it.
+pub(crate) struct Link {
+    process: WorkerProcess,
+    outgoing: VecDeque<(Arc<Vec<u8>>, usize)>,
+    reader: Reader,
+    pub(crate) stage: Stage,
+    /// When what the worker owes next must have come.
+    pub(crate) deadline: Option<Instant>,
+}
+
+/// How far a worker has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Its hello is awaited.
+    Forked,
+    /// Its hooks and `_init` closures run.
+    Starting,
+    Ready,
+    /// It was told, or it said, that it ends.
+    Ending,
+    /// It said goodbye.
+    Gone,
+}
+
+/// What a look at the socket brought.
+pub(crate) enum Input {
+    Some,
+    Nothing,
+    End,
+}
+
+impl Link {
+    pub(crate) fn new(process: WorkerProcess) -> Self {
+        Link {
+            process,
+            outgoing: VecDeque::new(),
+            reader: Reader::default(),
+            stage: Stage::Forked,
+            deadline: Some(Instant::now() + defaults::HELLO_BOUND),
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &Socket {
+        self.process.socket()
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.pid()
+    }
+
+    pub(crate) fn send(&mut self, frame: Arc<Vec<u8>>) {
+        self.outgoing.push_back((frame, 0));
+    }
+
+    /// Tells the worker that there will be no more.
+    pub(crate) fn end(&mut self) -> Result<(), FrameError> {
+        self.send(Arc::new(frame::frame(Kind::End, 0, &[])?));
+        self.end_in(defaults::GRACE);
+        Ok(())
+    }
+
+    /// The worker is to be gone within `time`.
+    pub(crate) fn end_in(&mut self, time: Duration) {
+        self.stage = Stage::Ending;
+        self.deadline = Some(Instant::now() + time);
+    }
+
+    pub(crate) fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Writes what the socket takes; says whether that was anything. A worker that is gone takes nothing: its
+    /// end is seen by `receive`.
+    pub(crate) fn write(&mut self) -> bool {
+        let mut wrote = false;
+        while let Some((frame, at)) = self.outgoing.front_mut() {
+            match self.process.socket().try_write(&frame[*at..]) {
+                Ok(count) => {
+                    wrote = true;
+                    *at += count;
+                    if *at == frame.len() {
+                        self.outgoing.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    self.outgoing.clear();
+                    break;
+                }
+            }
+        }
+        wrote
+    }
+
+    /// Reads what has arrived.
+    pub(crate) fn receive(&mut self) -> Input {
+        loop {
+            match self.process.socket().try_read(self.reader.room()) {
+                Ok(0) => return Input::End,
+                Ok(count) => {
+                    self.reader.received(count);
+                    return Input::Some;
+                }
+                // A worker that died with unread input: the rest of what it sent comes after this error.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Input::Nothing,
+                Err(_) => return Input::End,
+            }
+        }
+    }
+
+    pub(crate) fn next(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
+        self.reader.next()
+    }
+
+    pub(crate) fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// How the worker ended; it is killed if it does not. `None` if even then nobody could tell.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.process.wait(defaults::GRACE).or_else(|| {
+            self.process.kill();
+            self.process.wait(defaults::GRACE)
+        })
+    }
+}

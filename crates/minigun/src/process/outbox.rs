@@ -1,0 +1,160 @@
+//! Results on their way back: gathered into frames, never held back by a later item.
+//!
+//! A worker sends what it has before it waits. While it is busy with an item, results of earlier items would
+//! have to wait for it; so the first time that can happen, a second thread is started that sends what has
+//! waited for [`RESULT_WAIT`]. It never runs user code.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use minigun_os::Socket;
+
+use super::frame::{self, HEADER, Kind};
+use super::protocol::{self, ItemOutcome, Work};
+use super::worker::Lost;
+use crate::defaults::{FRAME_BYTES, RESULT_WAIT};
+use crate::failure::Failure;
+use crate::stage::exit::WireOut;
+use crate::stage::journal::{Entries, Journal};
+use crate::sync::{Condvar, Mutex};
+
+/// A worker's results that were not sent yet.
+pub(crate) struct Outbox {
+    shared: Arc<Shared>,
+    has_sender: bool,
+}
+
+struct Shared {
+    socket: Arc<Socket>,
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// An open frame; empty if nothing waits.
+    frame: Vec<u8>,
+    entries: Entries,
+    work: Work,
+    /// Everything below was dealt with; `told` of it was sent.
+    passed: u64,
+    told: u64,
+    /// Results wait while an item runs: the sender is to look after them.
+    at_risk: bool,
+    /// The other thread could not send: the worker must end.
+    broken: bool,
+}
+
+impl Outbox {
+    pub(crate) fn new(socket: &Arc<Socket>) -> Self {
+        let shared = Shared { socket: Arc::clone(socket), waiting: Mutex::default(), wake: Condvar::new() };
+        Outbox { shared: Arc::new(shared), has_sender: false }
+    }
+
+    /// Adds an item's result with what its attempt held back and recorded.
+    pub(crate) fn add(
+        &mut self,
+        index: u64,
+        outcome: Result<(), Failure>,
+        out: &WireOut,
+        journal: &Journal,
+        started: Instant,
+    ) -> Result<(), Lost> {
+        let mut waiting = self.shared.waiting.lock();
+        if !waiting.frame.is_empty() && waiting.frame.len() + out.len() > FRAME_BYTES {
+            self.shared.send(&mut waiting)?;
+        }
+        if waiting.frame.is_empty() {
+            frame::open(&mut waiting.frame, Kind::Results, 0);
+        }
+        journal.take_into(&mut waiting.entries);
+        let code = if outcome.is_ok() { ItemOutcome::Done } else { ItemOutcome::Failed };
+        waiting.frame.extend_from_slice(&index.to_le_bytes());
+        waiting.frame.push(code as u8);
+        protocol::block(&mut waiting.frame, |bytes| match outcome {
+            Ok(()) => out.take(bytes),
+            Err(failure) => bytes.extend_from_slice(&protocol::encode_failure(&failure)),
+        })?;
+        waiting.work.nanos += started.elapsed().as_nanos() as u64;
+        waiting.work.items += 1;
+        Ok(())
+    }
+
+    /// Everything below `index` has been dealt with; `busy` if another item follows at once.
+    pub(crate) fn passed(&mut self, index: u64, busy: bool) -> Result<(), Lost> {
+        let mut waiting = self.shared.waiting.lock();
+        waiting.passed = index;
+        if waiting.broken {
+            return Err(Lost::Io);
+        }
+        if waiting.frame.len() > FRAME_BYTES {
+            return self.shared.send(&mut waiting);
+        }
+        if busy && !waiting.at_risk && !waiting.frame.is_empty() {
+            waiting.at_risk = true;
+            if self.has_sender {
+                self.shared.wake.notify_one();
+            } else {
+                let shared = Arc::clone(&self.shared);
+                // Without the thread results only come later, so its failure to start is no failure.
+                drop(thread::Builder::new().name("mg:results".into()).spawn(move || shared.watch()));
+                self.has_sender = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waits.
+    pub(crate) fn flush(&mut self) -> Result<(), Lost> {
+        let mut waiting = self.shared.waiting.lock();
+        self.shared.send(&mut waiting)
+    }
+}
+
+impl Shared {
+    fn send(&self, waiting: &mut Waiting) -> Result<(), Lost> {
+        waiting.at_risk = false;
+        if waiting.frame.is_empty() && waiting.passed == waiting.told {
+            return Ok(());
+        }
+        if waiting.frame.is_empty() {
+            frame::open(&mut waiting.frame, Kind::Results, 0);
+        }
+        let mut out = std::mem::take(&mut waiting.frame);
+        let at = out.len();
+        protocol::encode_journal(
+            std::mem::take(&mut waiting.entries),
+            std::mem::take(&mut waiting.work),
+            &mut out,
+        )
+        .map_err(|_| Lost::Journal)?;
+        let length = (out.len() - at) as u32;
+        out.extend_from_slice(&length.to_le_bytes());
+        out[8..HEADER].copy_from_slice(&waiting.passed.to_le_bytes());
+        frame::seal(&mut out, 0)?;
+        self.socket.write_all(&out)?;
+        waiting.told = waiting.passed;
+        out.clear();
+        if out.capacity() <= 4 * FRAME_BYTES {
+            waiting.frame = out;
+        }
+        Ok(())
+    }
+
+    /// The sender's life: whenever results are at risk, it gives the worker a moment to send them itself.
+    fn watch(&self) {
+        let mut waiting = self.waiting.lock();
+        loop {
+            while !waiting.at_risk {
+                self.wake.wait(&mut waiting);
+            }
+            let told = waiting.told;
+            self.wake.wait_for(&mut waiting, RESULT_WAIT);
+            if waiting.at_risk && waiting.told == told && self.send(&mut waiting).is_err() {
+                waiting.broken = true;
+                return;
+            }
+        }
+    }
+}

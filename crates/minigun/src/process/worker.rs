@@ -1,0 +1,193 @@
+//! The worker: receive, run, send back, until there is no more.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use minigun_os::Socket;
+
+use super::board::Claims;
+use super::frame::{self, Fields, FrameError, Kind, Reader};
+use super::outbox::Outbox;
+use super::protocol::{self, Work};
+use crate::codec::Format;
+use crate::failure::{Failure, FailureKind};
+use crate::graph::BlockId;
+use crate::pipeline::hooks::ForkHook;
+use crate::run::shared::Shared;
+use crate::stage::attempt::{Attempt, guarded};
+use crate::stage::exit::{Carrier, WireOut, codec_failure};
+use crate::stage::sink::{Cx, MakeSink};
+use crate::stats;
+use crate::wire::WireFns;
+
+/// What every worker of a block runs, made before the fork.
+pub(crate) struct WorkerProgram<T> {
+    pub(crate) block: BlockId,
+    pub(crate) head: MakeSink<T>,
+    pub(crate) wire: WireFns<T>,
+    pub(crate) format: Format,
+    /// Items after which the worker ends by itself.
+    pub(crate) serves: u64,
+}
+
+/// A worker program without its item type.
+pub(crate) trait Serve: Send + Sync {
+    /// Serves until there is no more, or the program is gone; gives the exit code.
+    fn serve(&self, socket: Socket, claims: &Claims, run: &Arc<Shared>, after_fork: &[ForkHook]) -> i32;
+}
+
+/// The worker ended as it should.
+const ORDERLY: i32 = 0;
+/// The program is gone, or what it sends makes no sense.
+const CUT_OFF: i32 = 2;
+
+impl<T: Send + 'static> Serve for WorkerProgram<T> {
+    fn serve(&self, socket: Socket, claims: &Claims, run: &Arc<Shared>, after_fork: &[ForkHook]) -> i32 {
+        let socket = Arc::new(socket);
+        match self.start(&socket, run, after_fork).and_then(|ready| match ready {
+            Some((attempt, out)) => self.serve_items(&socket, claims, attempt, &out),
+            None => Ok(ORDERLY),
+        }) {
+            Ok(code) => code,
+            Err(_) => CUT_OFF,
+        }
+    }
+}
+
+type Ready<T> = (Attempt<T>, std::rc::Rc<WireOut>);
+
+impl<T: Send + 'static> WorkerProgram<T> {
+    /// Says hello, runs the hooks, builds the steps; `None` if that failed and was reported.
+    fn start(
+        &self,
+        socket: &Socket,
+        run: &Arc<Shared>,
+        hooks: &[ForkHook],
+    ) -> Result<Option<Ready<T>>, Lost> {
+        send(socket, Kind::Hello, 0, &[])?;
+        let out = WireOut::new(self.format);
+        let cx = Cx::new(run, Some((self.block, Carrier::Wire(std::rc::Rc::clone(&out)))));
+        cx.tx.add(std::rc::Rc::clone(&out) as _);
+        // For the worker's whole life: it has no other journal.
+        std::mem::forget(cx.tx.journal.enter());
+        let journal = std::rc::Rc::clone(&cx.tx.journal);
+        let hooked = guarded(|| hooks.iter().try_for_each(|hook| hook())).map_err(|f| f.at("after_fork"));
+        let built = hooked.and_then(|()| Attempt::new(Arc::clone(&self.head), cx)).and_then(|attempt| {
+            journal.commit();
+            let mut bytes = Vec::new();
+            protocol::encode_journal(journal.take(), Work::default(), &mut bytes)?;
+            Ok((attempt, bytes))
+        });
+        match built {
+            Ok((attempt, bytes)) => {
+                send(socket, Kind::Ready, 0, &bytes)?;
+                Ok(Some((attempt, out)))
+            }
+            Err(failure) => {
+                send(socket, Kind::Unready, 0, &protocol::encode_failure(&failure))?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn serve_items(
+        &self,
+        socket: &Arc<Socket>,
+        claims: &Claims,
+        mut attempt: Attempt<T>,
+        out: &WireOut,
+    ) -> Result<i32, Lost> {
+        let mut reader = Reader::default();
+        let mut outbox = Outbox::new(socket);
+        let mut served = 0;
+        'life: loop {
+            if !reader.has_frame() {
+                let received = socket.read(reader.room())?;
+                if received == 0 {
+                    return Ok(CUT_OFF);
+                }
+                reader.received(received);
+                continue;
+            }
+            let Some(frame) = reader.next()? else { continue };
+            match frame.kind {
+                Kind::Items => {
+                    let (mut index, mut items) = (frame.number, Fields(frame.payload));
+                    while !items.is_empty() {
+                        let item = items.block()?;
+                        if claims.claim(index) {
+                            let started = Instant::now();
+                            let outcome = self.item(&mut attempt, item);
+                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, started)?;
+                            claims.done(index);
+                            served += 1;
+                        }
+                        index += 1;
+                        outbox.passed(index, !items.is_empty())?;
+                        if served == self.serves {
+                            break 'life;
+                        }
+                    }
+                    outbox.flush()?;
+                }
+                Kind::End => break,
+                _ => return Err(FrameError::Content("a frame that only workers send").into()),
+            }
+        }
+        outbox.flush()?;
+        let journal = std::rc::Rc::clone(&attempt.cx.tx.journal);
+        let finished = attempt.finish();
+        journal.commit();
+        let mut bye = Vec::new();
+        let mut journaled = Ok(());
+        protocol::block(&mut bye, |bytes| {
+            journaled = protocol::encode_journal(journal.take(), Work::default(), bytes);
+        })?;
+        if let Err(failure) = finished.and(journaled) {
+            bye.extend_from_slice(&protocol::encode_failure(&failure));
+        }
+        send(socket, Kind::Bye, 0, &bye)?;
+        Ok(ORDERLY)
+    }
+
+    fn item(&self, attempt: &mut Attempt<T>, bytes: &[u8]) -> Result<(), Failure> {
+        let item = (self.wire.decode)(self.format, bytes).map_err(codec_failure)?;
+        attempt.run(item)?;
+        if let Some(misuse) = stats::take_misuse() {
+            attempt.cx.tx.undo();
+            return Err(Failure::new(FailureKind::Error, misuse));
+        }
+        let journal = &attempt.cx.tx.journal;
+        // A value that cannot travel fails its item here, where that is still possible.
+        if let Err(failure) = journal.check_values() {
+            attempt.cx.tx.undo();
+            return Err(failure);
+        }
+        journal.commit();
+        Ok(())
+    }
+}
+
+fn send(socket: &Socket, kind: Kind, number: u64, payload: &[u8]) -> Result<(), Lost> {
+    Ok(socket.write_all(&frame::frame(kind, number, payload)?)?)
+}
+
+/// Why a worker can only leave: there is nobody to tell.
+pub(crate) enum Lost {
+    Io,
+    Frame,
+    Journal,
+}
+
+impl From<io::Error> for Lost {
+    fn from(_: io::Error) -> Self {
+        Lost::Io
+    }
+}
+
+impl From<FrameError> for Lost {
+    fn from(_: FrameError) -> Self {
+        Lost::Frame
+    }
+}

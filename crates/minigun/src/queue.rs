@@ -1,0 +1,362 @@
+//! A bounded queue that moves runs of items: what an idle consumer finds is taken at once, however little.
+//!
+//! Every edge of the graph is one such queue. Senders are counted: the queue has ended when the last one is
+//! dropped and everything was taken. It also holds the items that wait for another attempt, so that they
+//! count against the same limit and any worker can take them when they are due.
+
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::sync::{Condvar, Mutex};
+use minigun_os::Event;
+
+/// The run was stopped: the queue takes and gives nothing more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+/// What a consumer got.
+pub(crate) enum Pop<T> {
+    /// Items were appended to the caller's buffer; the first of them has this number.
+    Run(u64),
+    /// An item that failed before and is due again.
+    Again(Kept<T>),
+    /// Nothing more will come.
+    End,
+    /// Nothing there now (only from `try_pop`); look again when the event was set or at the given time.
+    Empty(Option<Instant>),
+}
+
+/// An item with its number in the queue and the attempts made at it so far.
+#[derive(Debug)]
+pub(crate) struct Kept<T> {
+    pub(crate) item: T,
+    pub(crate) number: u64,
+    pub(crate) attempts: u32,
+}
+
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    not_empty: Condvar,
+    not_full: Condvar,
+    limit: usize,
+    /// Whether taken items may come back, so that the end waits for them.
+    returns: bool,
+    /// Counted by the senders themselves, to be compared with what was taken.
+    sent: AtomicU64,
+}
+
+struct State<T> {
+    ready: VecDeque<T>,
+    later: BinaryHeap<Later<T>>,
+    /// Items taken by consumers that may still come back for another attempt.
+    out: usize,
+    senders: usize,
+    taken: u64,
+    stopped: bool,
+    closed: bool,
+    idle: usize,
+    blocked: usize,
+    events: Vec<Arc<Event>>,
+}
+
+struct Later<T> {
+    due: Instant,
+    kept: Kept<T>,
+}
+
+impl<T> PartialEq for Later<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+impl<T> Eq for Later<T> {}
+impl<T> PartialOrd for Later<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Later<T> {
+    /// The earliest is the greatest, for the heap gives the greatest first.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.due.cmp(&self.due)
+    }
+}
+
+impl<T> Queue<T> {
+    /// A queue for at most `limit` items (at least one). Where `returns`, every taken item must be answered by
+    /// [`done`](Self::done) or [`again`](Self::again), and the queue has not ended before.
+    pub(crate) fn new(limit: usize, returns: bool) -> Self {
+        Queue {
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                later: BinaryHeap::new(),
+                out: 0,
+                senders: 0,
+                taken: 0,
+                stopped: false,
+                closed: false,
+                idle: 0,
+                blocked: 0,
+                events: Vec::new(),
+            }),
+            not_empty: Condvar::new(),
+            not_full: Condvar::new(),
+            limit: limit.max(1),
+            returns,
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes up to `max` ready items into `run`, or one item that is due again; waits until there is
+    /// something, or the end.
+    pub(crate) fn pop(&self, run: &mut VecDeque<T>, max: usize) -> Pop<T> {
+        let mut state = self.state.lock();
+        loop {
+            match state.take(run, max, self.returns) {
+                Pop::Empty(due) => {
+                    state.idle += 1;
+                    match due {
+                        Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
+                        None => self.not_empty.wait(&mut state),
+                    }
+                    state.idle -= 1;
+                }
+                got => {
+                    self.made_room(state);
+                    return got;
+                }
+            }
+        }
+    }
+
+    /// As [`pop`](Self::pop) without waiting, and at most the `share`-th part of what is there. When it is
+    /// `Empty`, `event` is set at the next change.
+    pub(crate) fn try_pop(
+        &self,
+        run: &mut VecDeque<T>,
+        max: usize,
+        share: usize,
+        event: &Arc<Event>,
+    ) -> Pop<T> {
+        let mut state = self.state.lock();
+        let max = max.min(state.ready.len().div_ceil(share.max(1)));
+        let got = state.take(run, max, self.returns);
+        if let Pop::Empty(_) = got {
+            if !state.events.iter().any(|e| Arc::ptr_eq(e, event)) {
+                state.events.push(Arc::clone(event));
+            }
+        } else {
+            self.made_room(state);
+        }
+        got
+    }
+
+    fn made_room(&self, state: crate::sync::MutexGuard<'_, State<T>>) {
+        // All of them: a run may have made room for several.
+        if state.blocked > 0 {
+            drop(state);
+            self.not_full.notify_all();
+        }
+    }
+
+    /// Taken items will not come back.
+    pub(crate) fn done(&self, items: usize) {
+        if !self.returns {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.out -= items;
+        if state.ended() {
+            self.wake_all(&mut state);
+        }
+    }
+
+    /// A taken item is to be tried again at `due`.
+    pub(crate) fn again(&self, kept: Kept<T>, due: Instant) {
+        let mut state = self.state.lock();
+        state.out -= 1;
+        if state.stopped {
+            return;
+        }
+        state.later.push(Later { due, kept });
+        // Whoever waits computed its wait without this item.
+        self.wake_all(&mut state);
+    }
+
+    /// Ends everything at once: senders get `Stopped`, consumers the end. What was queued is abandoned.
+    pub(crate) fn stop(&self) {
+        let mut state = self.state.lock();
+        state.stopped = true;
+        self.wake_all(&mut state);
+        drop(state);
+        self.not_full.notify_all();
+    }
+
+    /// Takes no more from senders; what is queued can still be taken.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        if state.ended() {
+            self.wake_all(&mut state);
+        }
+        drop(state);
+        self.not_full.notify_all();
+    }
+
+    fn wake_all(&self, state: &mut State<T>) {
+        self.not_empty.notify_all();
+        for event in state.events.drain(..) {
+            // An eventfd can refuse only what was never made; then nobody waits on it.
+            let _ = event.set();
+        }
+    }
+
+    /// A sender reports what it sent, by its own count.
+    pub(crate) fn add_sent(&self, items: u64) {
+        self.sent.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// Items sent, by the senders' own count.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Items taken, by the consumers' count, and those left behind by a stop.
+    pub(crate) fn taken_and_left(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.taken, (state.ready.len() + state.later.len()) as u64)
+    }
+}
+
+impl<T> State<T> {
+    fn ended(&self) -> bool {
+        let no_more = self.senders == 0 || self.closed;
+        self.stopped || (no_more && self.ready.is_empty() && self.later.is_empty() && self.out == 0)
+    }
+
+    fn take(&mut self, run: &mut VecDeque<T>, max: usize, returns: bool) -> Pop<T> {
+        if self.stopped {
+            return Pop::End;
+        }
+        let due = self.later.peek().map(|later| later.due);
+        if due.is_some_and(|due| due <= Instant::now())
+            && let Some(later) = self.later.pop()
+        {
+            self.out += 1;
+            return Pop::Again(later.kept);
+        }
+        if !self.ready.is_empty() {
+            let first = self.taken;
+            let count = self.ready.len().min(max);
+            if count == self.ready.len() && run.is_empty() {
+                std::mem::swap(run, &mut self.ready);
+            } else {
+                run.extend(self.ready.drain(..count));
+            }
+            self.taken += count as u64;
+            if returns {
+                self.out += count;
+            }
+            return Pop::Run(first);
+        }
+        if self.ended() { Pop::End } else { Pop::Empty(due) }
+    }
+}
+
+/// A counted way into a queue; the queue ends when the last is dropped.
+pub(crate) struct Sender<T> {
+    queue: Arc<Queue<T>>,
+}
+
+impl<T> Sender<T> {
+    pub(crate) fn new(queue: &Arc<Queue<T>>) -> Self {
+        queue.state.lock().senders += 1;
+        Sender { queue: Arc::clone(queue) }
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue<T>> {
+        &self.queue
+    }
+
+    /// Sends and counts one item, waiting for room; gives it back when the queue was stopped.
+    pub(crate) fn send(&self, item: T) -> Result<(), T> {
+        let mut state = self.queue.state.lock();
+        if !self.wait_for_room(&mut state) {
+            return Err(item);
+        }
+        state.ready.push_back(item);
+        self.queue.add_sent(1);
+        self.arrived(state, 1);
+        Ok(())
+    }
+
+    /// Sends everything in `run`, in order, waiting for room as often as it must; what is not sent when the
+    /// queue is stopped stays in `run`.
+    pub(crate) fn send_run(&self, run: &mut VecDeque<T>) -> Result<(), Stopped> {
+        while !run.is_empty() {
+            let mut state = self.queue.state.lock();
+            if !self.wait_for_room(&mut state) {
+                return Err(Stopped);
+            }
+            let room = self.queue.limit - state.load();
+            let count = room.min(run.len());
+            if count == 1
+                && let Some(item) = run.pop_front()
+            {
+                state.ready.push_back(item);
+            } else {
+                state.ready.extend(run.drain(..count));
+            }
+            self.arrived(state, count);
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&self, state: &mut crate::sync::MutexGuard<'_, State<T>>) -> bool {
+        while !state.stopped && !state.closed && state.load() >= self.queue.limit {
+            state.blocked += 1;
+            self.queue.not_full.wait(state);
+            state.blocked -= 1;
+        }
+        !state.stopped && !state.closed
+    }
+
+    fn arrived(&self, mut state: crate::sync::MutexGuard<'_, State<T>>, count: usize) {
+        let idle = state.idle.min(count);
+        let mut left = count - idle;
+        while left > 0
+            && let Some(event) = state.events.pop()
+        {
+            let _ = event.set();
+            left -= 1;
+        }
+        drop(state);
+        for _ in 0..idle {
+            self.queue.not_empty.notify_one();
+        }
+    }
+}
+
+impl<T> State<T> {
+    fn load(&self) -> usize {
+        self.ready.len() + self.later.len()
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Sender::new(&self.queue)
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        let mut state = self.queue.state.lock();
+        state.senders -= 1;
+        if state.ended() {
+            self.queue.wake_all(&mut state);
+        }
+    }
+}

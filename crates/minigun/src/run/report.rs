@@ -1,0 +1,208 @@
+//! What a run did: figures by stage, counters, and the values its handles stand for.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::error::Error;
+use crate::graph::Graph;
+use crate::pipeline::ends::{Collected, Folded};
+use crate::pipeline::home::Home;
+use crate::stage::handles::{Collector, Counter, Gathered};
+use crate::stats::{FailedItem, StageFigures, Totals};
+use crate::wire::Wire;
+
+/// What a run did. `Display` prints a table.
+pub struct Report {
+    pipeline: String,
+    totals: Arc<Totals>,
+    stages: Vec<StageReport>,
+    elapsed: Duration,
+}
+
+/// What one stage did.
+#[derive(Clone, Debug)]
+pub struct StageReport {
+    /// The stage's name.
+    pub name: String,
+    /// What kind of stage it is: `source`, `map`, `processor`, `batch` …
+    pub kind: &'static str,
+    /// Where it ran, as an [`Executor`](crate::Executor) is written; empty outside any block.
+    pub place: String,
+    /// Its figures.
+    pub figures: StageFigures,
+    /// Items it skipped, the first of them with their errors.
+    pub skipped: Vec<FailedItem>,
+}
+
+/// Something whose value is read from the report.
+pub trait Outcome {
+    /// The value.
+    type Value;
+    #[doc(hidden)]
+    fn read(self, report: &mut Report) -> Result<Self::Value, Error>;
+}
+
+impl Report {
+    pub(crate) fn new(home: &Home, shared: &Shared, graph: &Graph, elapsed: Duration) -> Self {
+        let stages = graph
+            .stages
+            .iter()
+            .zip(shared.stages())
+            .map(|(stage, stats)| StageReport {
+                name: stage.name.clone(),
+                kind: stage.kind,
+                place: stage.block.map_or(String::new(), |block| graph.place(block)),
+                figures: stats.figures(),
+                skipped: stats.failures(),
+            })
+            .collect();
+        Report { pipeline: home.name.clone(), totals: Arc::clone(&home.totals), stages, elapsed }
+    }
+
+    /// The value of a handle: what a flow collected or folded, or what was pushed to a collector.
+    ///
+    /// # Panics
+    /// If the handle belongs to another pipeline, or its value was taken before; see
+    /// [`try_take`](Self::try_take).
+    pub fn take<O: Outcome>(&mut self, outcome: O) -> O::Value {
+        match self.try_take(outcome) {
+            Ok(value) => value,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`take`](Self::take).
+    ///
+    /// # Errors
+    /// [`Error::Handle`] if the handle belongs to another pipeline, or its value was taken before.
+    pub fn try_take<O: Outcome>(&mut self, outcome: O) -> Result<O::Value, Error> {
+        outcome.read(self)
+    }
+
+    /// What a counter counted.
+    ///
+    /// # Panics
+    /// If the counter belongs to another pipeline; see [`try_count`](Self::try_count).
+    pub fn count(&self, counter: &Counter) -> u64 {
+        match self.try_count(counter) {
+            Ok(count) => count,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// As [`count`](Self::count).
+    ///
+    /// # Errors
+    /// [`Error::Handle`] if the counter belongs to another pipeline.
+    pub fn try_count(&self, counter: &Counter) -> Result<u64, Error> {
+        self.ours("a counter", counter.pipeline)?;
+        self.totals.counter(counter.index).ok_or(Error::Handle { what: "a counter", why: "it is not known" })
+    }
+
+    /// The stages, in the order in which they were written.
+    pub fn stages(&self) -> &[StageReport] {
+        &self.stages
+    }
+
+    /// The stage of that name; of several, the first.
+    pub fn stage(&self, name: &str) -> Option<&StageReport> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
+    /// How long the run took, from its start to the end of its last worker.
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    fn ours(&self, what: &'static str, pipeline: u64) -> Result<(), Error> {
+        if pipeline == self.totals.id() {
+            return Ok(());
+        }
+        Err(Error::Handle { what, why: "it belongs to another pipeline" })
+    }
+}
+
+const TAKEN: &str = "its value was taken before, or lost in a panic";
+
+impl<T> Outcome for Collected<T> {
+    type Value = Vec<T>;
+    fn read(self, report: &mut Report) -> Result<Vec<T>, Error> {
+        report.ours("what a flow collected", self.pipeline)?;
+        self.values.lock().take().ok_or(Error::Handle { what: "what a flow collected", why: TAKEN })
+    }
+}
+
+impl<A> Outcome for Folded<A> {
+    type Value = A;
+    fn read(self, report: &mut Report) -> Result<A, Error> {
+        report.ours("a folded value", self.pipeline)?;
+        self.value.lock().take().ok_or(Error::Handle { what: "a folded value", why: TAKEN })
+    }
+}
+
+impl<T: Wire> Outcome for Collector<T> {
+    type Value = Vec<T>;
+    fn read(self, report: &mut Report) -> Result<Vec<T>, Error> {
+        report.ours("a collector", self.pipeline)?;
+        let Some(values) = report.totals.take_values(self.index) else { return Ok(Vec::new()) };
+        match values.into_any().downcast::<Gathered<T>>() {
+            Ok(values) => Ok(values.0),
+            Err(_) => Err(Error::Handle { what: "a collector", why: "its values are of another type" }),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width =
+            self.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0).clamp(5, 32);
+        let place = self.stages.iter().map(|stage| stage.place.len()).max().unwrap_or(0).max(5);
+        writeln!(f, "{}: {:.3} s", self.pipeline, self.elapsed.as_secs_f64())?;
+        writeln!(
+            f,
+            "  {:width$}  {:place$}  {:>10} {:>10} {:>8} {:>8} {:>7} {:>9}",
+            "stage", "place", "in", "out", "skipped", "retried", "deaths", "busy"
+        )?;
+        for stage in &self.stages {
+            let figures = &stage.figures;
+            let name: String = stage.name.chars().take(width).collect();
+            writeln!(
+                f,
+                "  {name:width$}  {:place$}  {:>10} {:>10} {:>8} {:>8} {:>7} {:>9}",
+                stage.place,
+                figures.items_in,
+                figures.items_out,
+                figures.skipped,
+                figures.retried,
+                figures.deaths,
+                if figures.busy.is_zero() {
+                    String::new()
+                } else {
+                    format!("{:.3} s", figures.busy.as_secs_f64())
+                },
+            )?;
+        }
+        for (name, count) in self.totals.counters() {
+            writeln!(f, "  {name}: {count}")?;
+        }
+        for stage in &self.stages {
+            for item in &stage.skipped {
+                writeln!(
+                    f,
+                    "  skipped item {} of `{}` after {}: {}",
+                    item.item,
+                    item.stage,
+                    if item.attempts == 1 {
+                        "1 attempt".to_string()
+                    } else {
+                        format!("{} attempts", item.attempts)
+                    },
+                    item.error
+                )?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+//! Attempts at items: each runs through the worker's sinks as one transaction, and a panic is an error.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::sink::{BoxSink, Cx, MakeSink};
+use crate::failure::Failure;
+
+/// One worker's steps, ready to be tried on items.
+pub(crate) struct Attempt<T> {
+    make: MakeSink<T>,
+    pub(crate) cx: Cx,
+    head: BoxSink<T>,
+    /// The last attempt panicked: state made by the steps' `_init` may be broken.
+    broken: bool,
+}
+
+impl<T> Attempt<T> {
+    /// Builds the worker's steps: runs their `_init` closures.
+    pub(crate) fn new(make: MakeSink<T>, mut cx: Cx) -> Result<Self, Failure> {
+        let head = guarded(|| make(&mut cx))?;
+        Ok(Attempt { make, cx, head, broken: false })
+    }
+
+    /// Tries one item. On success its outputs are held back, ready to be committed; on failure nothing of
+    /// it is left.
+    pub(crate) fn run(&mut self, item: T) -> Result<(), Failure> {
+        if self.broken {
+            self.rebuild()?;
+        }
+        let head = &mut self.head;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            head.push(item)?;
+            head.settle()
+        }));
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => {
+                self.cx.tx.undo();
+                Err(failure)
+            }
+            Err(payload) => {
+                self.cx.tx.undo();
+                self.broken = true;
+                let failure = Failure::from_panic(payload);
+                Err(match self.cx.tx.take_blamed() {
+                    Some(step) => failure.at(&step),
+                    None => failure,
+                })
+            }
+        }
+    }
+
+    fn rebuild(&mut self) -> Result<(), Failure> {
+        self.cx.tx.clear();
+        let (make, cx) = (&self.make, &mut self.cx);
+        let head = guarded(|| make(cx))?;
+        // Only now is the old head dropped: its senders kept the queues behind it open meanwhile.
+        let old = std::mem::replace(&mut self.head, head);
+        self.broken = false;
+        guarded(move || {
+            drop(old);
+            Ok(())
+        })
+    }
+
+    /// The worker ends: stage hooks run, then the steps' state is dropped.
+    pub(crate) fn finish(mut self) -> Result<(), Failure> {
+        let finished = guarded(|| self.head.finish());
+        let head = self.head;
+        finished.and(guarded(move || {
+            drop(head);
+            Ok(())
+        }))
+    }
+}
+
+/// Runs user code; a panic becomes a failure.
+pub(crate) fn guarded<R>(f: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| Err(Failure::from_panic(payload)))
+}

@@ -1,0 +1,238 @@
+//! The ways out of a block: inside, outputs are held back; outside, they go on; between them a carrier.
+//!
+//! | the block runs | carrier |
+//! |---|---|
+//! | on the thread that built the sinks | none: inside and outside are one tree |
+//! | on threads nested in another block | parcels: typed items handed to the outer thread |
+//! | in a worker process | the wire: encoded items in a result frame |
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::sink::{BoxSink, Cx, MakeSink, Sink};
+use super::tx::Outlet;
+use crate::defaults;
+use crate::failure::{Failure, FailureKind};
+use crate::graph::BlockId;
+use crate::queue::Stopped;
+use crate::wire::WireFns;
+use crate::{codec::CodecError, codec::Format};
+
+/// How the outputs of a worker leave it, and the block whose exits that concerns.
+#[derive(Clone)]
+pub(crate) enum Carrier {
+    Parcels(Rc<RefCell<Vec<Parcel>>>),
+    Wire(Rc<WireOut>),
+}
+
+/// Committed items of one exit, on their way to the outer thread.
+pub(crate) struct Parcel {
+    pub(crate) exit: u16,
+    pub(crate) items: Box<dyn Any + Send>,
+}
+
+/// One way out of a block, as the surrounding context sees it.
+pub(crate) trait Exit: Send + Sync {
+    /// Builds the outside end in the surrounding worker.
+    fn open(&self, cx: &mut Cx) -> Result<Box<dyn Arrivals>, Failure>;
+}
+
+/// The outside end of an exit.
+pub(crate) trait Arrivals {
+    fn parcel(&mut self, items: Box<dyn Any + Send>) -> Result<(), Failure>;
+    /// Decodes one item and sends it on.
+    fn bytes(&mut self, format: Format, bytes: &[u8]) -> Result<(), Failure>;
+    fn settle(&mut self) -> Result<(), Failure>;
+    fn finish(&mut self) -> Result<(), Failure>;
+}
+
+/// A typed exit: `outside` is where its items go once they left the block.
+pub(crate) struct TypedExit<V> {
+    pub(crate) block: BlockId,
+    pub(crate) index: u16,
+    pub(crate) outside: MakeSink<V>,
+    pub(crate) wire: Option<WireFns<V>>,
+}
+
+impl<V: Send + 'static> TypedExit<V> {
+    /// The inside end: the sink that steps of the block push into.
+    pub(crate) fn inside(self: &Arc<Self>) -> MakeSink<V> {
+        let exit = Arc::clone(self);
+        Arc::new(move |cx| match &cx.border {
+            Some((block, carrier)) if *block == exit.block => exit.carried(cx, &carrier.clone()),
+            _ => (exit.outside)(cx),
+        })
+    }
+
+    fn carried(&self, cx: &mut Cx, carrier: &Carrier) -> Result<BoxSink<V>, Failure> {
+        match (carrier, self.wire) {
+            (Carrier::Parcels(parcels), _) => {
+                let held = Rc::new(Held {
+                    items: RefCell::new(Vec::new()),
+                    exit: self.index,
+                    parcels: Rc::clone(parcels),
+                });
+                cx.tx.add(Rc::clone(&held) as Rc<dyn Outlet>);
+                Ok(Box::new(HeldSink(held)))
+            }
+            (Carrier::Wire(out), Some(fns)) => Ok(Box::new(WireSink {
+                out: Rc::clone(out),
+                exit: self.index,
+                fns,
+                unchecked: defaults::CHECKED_ITEMS,
+            })),
+            (Carrier::Wire(_), None) => Err("minigun: an exit of a process block has no codec".into()),
+        }
+    }
+}
+
+impl<V: Send + 'static> Exit for TypedExit<V> {
+    fn open(&self, cx: &mut Cx) -> Result<Box<dyn Arrivals>, Failure> {
+        Ok(Box::new(Outside { sink: (self.outside)(cx)?, wire: self.wire }))
+    }
+}
+
+struct Outside<V> {
+    sink: BoxSink<V>,
+    wire: Option<WireFns<V>>,
+}
+
+impl<V: 'static> Arrivals for Outside<V> {
+    fn parcel(&mut self, items: Box<dyn Any + Send>) -> Result<(), Failure> {
+        let Ok(items) = items.downcast::<Vec<V>>() else {
+            return Err("minigun: a parcel of another type arrived".into());
+        };
+        items.into_iter().try_for_each(|item| self.sink.push(item))
+    }
+
+    fn bytes(&mut self, format: Format, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(wire) = self.wire else {
+            return Err("minigun: an exit of a process block has no codec".into());
+        };
+        let item = (wire.decode)(format, bytes).map_err(codec_failure)?;
+        self.sink.push(item)
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.sink.settle()
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.sink.finish()
+    }
+}
+
+struct Held<V> {
+    items: RefCell<Vec<V>>,
+    exit: u16,
+    parcels: Rc<RefCell<Vec<Parcel>>>,
+}
+
+struct HeldSink<V>(Rc<Held<V>>);
+
+impl<V> Sink<V> for HeldSink<V> {
+    fn push(&mut self, item: V) -> Result<(), Failure> {
+        self.0.items.borrow_mut().push(item);
+        Ok(())
+    }
+}
+
+impl<V: Send + 'static> Outlet for Held<V> {
+    fn mark(&self) -> usize {
+        self.items.borrow().len()
+    }
+
+    fn undo(&self, mark: usize) {
+        self.items.borrow_mut().truncate(mark);
+    }
+
+    fn publish(&self) -> Result<(), Stopped> {
+        let items = std::mem::take(&mut *self.items.borrow_mut());
+        if !items.is_empty() {
+            self.parcels.borrow_mut().push(Parcel { exit: self.exit, items: Box::new(items) });
+        }
+        Ok(())
+    }
+}
+
+/// A worker process's held-back outputs, already encoded: `exit: u16, length: u32, bytes` each (little
+/// endian). The worker's loop takes them with the item's result.
+pub(crate) struct WireOut {
+    pub(crate) format: Format,
+    buffer: RefCell<Vec<u8>>,
+}
+
+impl WireOut {
+    pub(crate) fn new(format: Format) -> Rc<Self> {
+        Rc::new(WireOut { format, buffer: RefCell::default() })
+    }
+
+    /// Moves what is held back to the end of `into`.
+    pub(crate) fn take(&self, into: &mut Vec<u8>) {
+        into.append(&mut self.buffer.borrow_mut());
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.borrow().len()
+    }
+}
+
+impl Outlet for WireOut {
+    fn mark(&self) -> usize {
+        self.buffer.borrow().len()
+    }
+
+    fn undo(&self, mark: usize) {
+        self.buffer.borrow_mut().truncate(mark);
+    }
+
+    fn publish(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
+}
+
+struct WireSink<V> {
+    out: Rc<WireOut>,
+    exit: u16,
+    fns: WireFns<V>,
+    unchecked: u32,
+}
+
+impl<V> Sink<V> for WireSink<V> {
+    fn push(&mut self, item: V) -> Result<(), Failure> {
+        let mut buffer = self.out.buffer.borrow_mut();
+        let start = buffer.len();
+        buffer.extend_from_slice(&self.exit.to_le_bytes());
+        buffer.extend_from_slice(&[0; 4]);
+        let encoded = (self.fns.encode)(self.out.format, &item, &mut buffer).and_then(|()| {
+            if self.unchecked > 0 {
+                self.unchecked -= 1;
+                (self.fns.check)(self.out.format, &item, &buffer[start + 6..])?;
+            }
+            Ok(())
+        });
+        if let Err(error) = encoded {
+            buffer.truncate(start);
+            return Err(codec_failure(error));
+        }
+        let length = buffer.len() - start - 6;
+        if buffer.len() > defaults::LARGEST_ITEM {
+            buffer.truncate(start);
+            return Err(Failure::new(
+                FailureKind::Codec,
+                format!(
+                    "the outputs of one item exceed {} bytes, the most one may make; let it make fewer or smaller ones",
+                    defaults::LARGEST_ITEM
+                ),
+            ));
+        }
+        buffer[start + 2..start + 6].copy_from_slice(&(length as u32).to_le_bytes());
+        Ok(())
+    }
+}
+
+pub(crate) fn codec_failure(error: CodecError) -> Failure {
+    Failure::new(FailureKind::Codec, error)
+}

@@ -1,0 +1,115 @@
+//! Policies inside a worker: an inline block's own attempts, and the border behind which a block's policy
+//! does not reach.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::journal::Happened;
+use super::sink::{BoxSink, Cx, MakeSink, Sink};
+use crate::failure::{Failure, Policy, Verdict};
+use crate::graph::StageId;
+use crate::pipeline::place::Keep;
+use crate::stats::FailedItem;
+
+/// Marks failures of what follows a block in the same worker: they are not the block's to retry or skip.
+pub(crate) struct Border<T>(pub(crate) BoxSink<T>);
+
+impl<T> Sink<T> for Border<T> {
+    fn push(&mut self, item: T) -> Result<(), Failure> {
+        self.0.push(item).map_err(Failure::finally)
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.0.settle().map_err(Failure::finally)
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.0.finish()
+    }
+}
+
+/// A block that runs on the thread before it but has a policy of its own: each of its items is an attempt
+/// inside the outer one.
+pub(crate) struct InlineBlock<T> {
+    pub(crate) head: BoxSink<T>,
+    pub(crate) make: MakeSink<T>,
+    pub(crate) cx: Cx,
+    pub(crate) policy: Policy,
+    pub(crate) keep: Option<Keep<T>>,
+    pub(crate) stage: StageId,
+    pub(crate) name: Arc<str>,
+    pub(crate) seen: u64,
+}
+
+impl<T> InlineBlock<T> {
+    fn attempt(&mut self, item: T) -> Result<(), Failure> {
+        let savepoint = self.cx.tx.savepoint();
+        let head = &mut self.head;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            head.push(item)?;
+            head.settle()
+        }));
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => {
+                self.cx.tx.undo_to(&savepoint);
+                Err(failure)
+            }
+            Err(payload) => {
+                self.cx.tx.undo_to(&savepoint);
+                let failure = Failure::from_panic(payload);
+                let failure = match self.cx.tx.take_blamed() {
+                    Some(step) => failure.at(&step),
+                    None => failure,
+                };
+                self.head = (self.make)(&mut self.cx)?;
+                Err(failure)
+            }
+        }
+    }
+}
+
+impl<T> Sink<T> for InlineBlock<T> {
+    fn push(&mut self, item: T) -> Result<(), Failure> {
+        let number = self.seen;
+        self.seen += 1;
+        let mut item = item;
+        let mut attempt = 1;
+        loop {
+            let kept = match self.keep {
+                Some(keep) if attempt < self.policy.attempts => keep(&item),
+                _ => None,
+            };
+            let failure = match self.attempt(item) {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.is_final() => return Err(failure),
+                Err(failure) => failure,
+            };
+            match (self.policy.verdict(attempt, self.cx.run.spread()), kept) {
+                (Verdict::Retry(wait), Some(again)) => {
+                    self.cx.tx.journal.event(self.stage, Happened::Retried);
+                    // The thread before waits too: that is what inline means.
+                    if self.cx.run.wait_for_stop(wait) {
+                        return Err(failure);
+                    }
+                    item = again;
+                    attempt += 1;
+                }
+                (Verdict::Skip, _) => {
+                    let failed = FailedItem::new(&self.name, number, attempt, &failure);
+                    self.cx.tx.journal.event(self.stage, Happened::Skipped(failed));
+                    return Ok(());
+                }
+                _ => return Err(failure),
+            }
+        }
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.head.settle()
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.head.finish()
+    }
+}

@@ -1,0 +1,282 @@
+//! What an attempt counts and collects, held back until it commits.
+//!
+//! The journal of the attempt that runs on a thread is found through a thread-local, so that the `Copy`
+//! handles captured by closures need no context.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::rc::Rc;
+
+use crate::failure::Failure;
+use crate::graph::StageId;
+use crate::stats::FailedItem;
+
+/// One worker's journal.
+pub(crate) struct Journal {
+    pipeline: u64,
+    steps: RefCell<Vec<Rc<StepCells>>>,
+    counts: RefCell<BTreeMap<u32, Count>>,
+    collected: RefCell<BTreeMap<u32, Box<dyn Values>>>,
+    events: RefCell<Vec<Event>>,
+    used: Cell<bool>,
+}
+
+/// Something rare that happened to an item of a block inside the attempt.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Event {
+    pub(crate) stage: StageId,
+    pub(crate) what: Happened,
+}
+
+/// What happened.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Happened {
+    Retried,
+    Skipped(FailedItem),
+}
+
+#[derive(Default, Clone, Copy)]
+struct Count {
+    pending: u64,
+    settled: u64,
+}
+
+/// A step's figures: `pending` belong to the running attempt, the others to committed ones.
+pub(crate) struct StepCells {
+    pub(crate) stage: StageId,
+    pub(crate) pending_in: Cell<u64>,
+    pub(crate) pending_out: Cell<u64>,
+    settled_in: Cell<u64>,
+    settled_out: Cell<u64>,
+}
+
+/// Collected values of one collector, of a type only the collector knows.
+pub(crate) trait Values: Any + Send {
+    fn len(&self) -> usize;
+    fn truncate(&mut self, len: usize);
+    /// Appends the values of another one of the same type.
+    fn absorb(&mut self, other: Box<dyn Any>);
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+    /// For the way from a worker to the program.
+    fn encode(&self) -> Result<Vec<u8>, Failure>;
+}
+
+/// A state of the journal to which an inner attempt can be undone.
+pub(crate) struct Mark {
+    steps: Vec<(u64, u64)>,
+    counts: BTreeMap<u32, u64>,
+    collected: BTreeMap<u32, usize>,
+    events: usize,
+}
+
+/// What a journal has committed, on its way to the program's totals: `(stage, in, out)`, `(counter, n)`, and
+/// per collector its values.
+#[derive(Default)]
+pub(crate) struct Entries {
+    pub(crate) steps: Vec<(StageId, u64, u64)>,
+    pub(crate) counts: Vec<(u32, u64)>,
+    pub(crate) collected: Vec<(u32, Box<dyn Values>)>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Entries {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps.iter().all(|(_, ins, outs)| (*ins, *outs) == (0, 0))
+            && self.counts.is_empty()
+            && self.collected.is_empty()
+            && self.events.is_empty()
+    }
+}
+
+impl Journal {
+    pub(crate) fn new(pipeline: u64) -> Self {
+        Journal {
+            pipeline,
+            steps: RefCell::default(),
+            counts: RefCell::default(),
+            collected: RefCell::default(),
+            events: RefCell::default(),
+            used: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn step(&self, stage: StageId) -> Rc<StepCells> {
+        let mut steps = self.steps.borrow_mut();
+        // A worker that builds its sinks again after a panic goes on with the same cells.
+        if let Some(cells) = steps.iter().find(|cells| cells.stage == stage) {
+            return Rc::clone(cells);
+        }
+        let cells = Rc::new(StepCells {
+            stage,
+            pending_in: Cell::new(0),
+            pending_out: Cell::new(0),
+            settled_in: Cell::new(0),
+            settled_out: Cell::new(0),
+        });
+        steps.push(Rc::clone(&cells));
+        cells
+    }
+
+    pub(crate) fn count(&self, counter: u32, n: u64) {
+        self.used.set(true);
+        self.counts.borrow_mut().entry(counter).or_default().pending += n;
+    }
+
+    /// Adds collected values to what the running attempt holds back.
+    pub(crate) fn collect(&self, collector: u32, values: Box<dyn Values>) {
+        self.used.set(true);
+        match self.collected.borrow_mut().entry(collector) {
+            Entry::Vacant(entry) => drop(entry.insert(values)),
+            Entry::Occupied(mut entry) => entry.get_mut().absorb(values.into_any()),
+        }
+    }
+
+    pub(crate) fn event(&self, stage: StageId, what: Happened) {
+        self.used.set(true);
+        self.events.borrow_mut().push(Event { stage, what });
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark {
+            events: self.events.borrow().len(),
+            steps: self.steps.borrow().iter().map(|s| (s.pending_in.get(), s.pending_out.get())).collect(),
+            counts: self.counts.borrow().iter().map(|(k, c)| (*k, c.pending)).collect(),
+            collected: self.collected.borrow().iter().map(|(k, v)| (*k, v.len())).collect(),
+        }
+    }
+
+    pub(crate) fn undo_to(&self, mark: &Mark) {
+        for (cells, (ins, outs)) in self.steps.borrow().iter().zip(&mark.steps) {
+            cells.pending_in.set(*ins);
+            cells.pending_out.set(*outs);
+        }
+        for (key, count) in self.counts.borrow_mut().iter_mut() {
+            count.pending = mark.counts.get(key).copied().unwrap_or(0);
+        }
+        for (key, values) in self.collected.borrow_mut().iter_mut() {
+            values.truncate(mark.collected.get(key).copied().unwrap_or(0));
+        }
+        self.events.borrow_mut().truncate(mark.events);
+    }
+
+    pub(crate) fn undo(&self) {
+        for cells in self.steps.borrow().iter() {
+            cells.pending_in.set(0);
+            cells.pending_out.set(0);
+        }
+        if self.used.get() {
+            self.counts.borrow_mut().values_mut().for_each(|count| count.pending = 0);
+            self.collected.borrow_mut().clear();
+            self.events.borrow_mut().clear();
+        }
+    }
+
+    /// The running attempt succeeded. Collected values stay until the next [`take`](Self::take), which
+    /// must come before the next attempt when any were collected ([`has_values`](Self::has_values)).
+    pub(crate) fn commit(&self) {
+        for cells in self.steps.borrow().iter() {
+            cells.settled_in.set(cells.settled_in.get() + cells.pending_in.replace(0));
+            cells.settled_out.set(cells.settled_out.get() + cells.pending_out.replace(0));
+        }
+        if self.used.get() {
+            for count in self.counts.borrow_mut().values_mut() {
+                count.settled += std::mem::take(&mut count.pending);
+            }
+        }
+    }
+
+    /// Whether the last commit collected values that must be taken before the next attempt.
+    pub(crate) fn has_values(&self) -> bool {
+        self.used.get() && !(self.collected.borrow().is_empty() && self.events.borrow().is_empty())
+    }
+
+    /// Whether everything collected can travel to the program.
+    pub(crate) fn check_values(&self) -> Result<(), Failure> {
+        if !self.used.get() {
+            return Ok(());
+        }
+        self.collected.borrow().values().try_for_each(|values| values.encode().map(drop))
+    }
+
+    /// Takes what was committed.
+    pub(crate) fn take(&self) -> Entries {
+        let mut entries = Entries::default();
+        self.take_into(&mut entries);
+        entries
+    }
+
+    /// Adds what was committed to entries that earlier calls filled.
+    pub(crate) fn take_into(&self, entries: &mut Entries) {
+        for (at, cells) in self.steps.borrow().iter().enumerate() {
+            let (ins, outs) = (cells.settled_in.replace(0), cells.settled_out.replace(0));
+            match entries.steps.get_mut(at) {
+                // The usual case: the same journal filled the entries before.
+                Some((stage, all_ins, all_outs)) if *stage == cells.stage => {
+                    *all_ins += ins;
+                    *all_outs += outs;
+                }
+                _ => entries.steps.push((cells.stage, ins, outs)),
+            }
+        }
+        if self.used.get() {
+            for (key, count) in self.counts.borrow_mut().iter_mut() {
+                let settled = std::mem::take(&mut count.settled);
+                match entries.counts.iter_mut().find(|(counter, _)| counter == key) {
+                    Some((_, all)) => *all += settled,
+                    None if settled != 0 => entries.counts.push((*key, settled)),
+                    None => {}
+                }
+            }
+            entries.collected.extend(std::mem::take(&mut *self.collected.borrow_mut()));
+            entries.events.append(&mut self.events.borrow_mut());
+        }
+    }
+
+    /// An inner worker's committed entries become part of this attempt.
+    pub(crate) fn absorb(&self, entries: Entries) {
+        for (stage, ins, outs) in entries.steps {
+            let cells = self.step(stage);
+            cells.pending_in.set(cells.pending_in.get() + ins);
+            cells.pending_out.set(cells.pending_out.get() + outs);
+        }
+        for (counter, n) in entries.counts {
+            self.count(counter, n);
+        }
+        for (collector, values) in entries.collected {
+            self.collect(collector, values);
+        }
+        for event in entries.events {
+            self.event(event.stage, event.what);
+        }
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Vec<Rc<Journal>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While it lives, handles used on this thread record in the given journal.
+pub(crate) struct Entered(());
+
+impl Journal {
+    pub(crate) fn enter(self: &Rc<Self>) -> Entered {
+        CURRENT.with(|current| current.borrow_mut().push(Rc::clone(self)));
+        Entered(())
+    }
+
+    /// Runs `f` with the journal in which this thread records for a pipeline, if there is one.
+    pub(crate) fn with_current<R>(pipeline: u64, f: impl FnOnce(&Journal) -> R) -> Option<R> {
+        CURRENT.with(|current| {
+            let current = current.borrow();
+            current.iter().rev().find(|journal| journal.pipeline == pipeline).map(|journal| f(journal))
+        })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.with(|current| current.borrow_mut().pop());
+    }
+}

@@ -1,0 +1,18 @@
+//! What a stage does with an item, free of where it runs.
+//!
+//! Steps are fused into a tree of [`Sink`]s, built anew by each worker that runs them. One attempt at an item
+//! pushes it through the tree inside a [`Tx`]: outputs, counts and collected values are held back there and
+//! go on only when the attempt succeeded.
+
+pub(crate) mod attempt;
+pub(crate) mod batch;
+pub(crate) mod edge;
+pub(crate) mod exit;
+pub(crate) mod guard;
+pub(crate) mod handles;
+pub(crate) mod journal;
+pub(crate) mod nested;
+pub(crate) mod output;
+pub(crate) mod sink;
+pub(crate) mod step;
+pub(crate) mod tx;

@@ -1,0 +1,270 @@
+//! Threads inside another block's worker: the outer attempt is over when all its items are.
+//!
+//! The outer thread sends items to inner threads and takes their outcomes back: committed parcels go on from
+//! the outer thread, inside its own transaction. At most `2 × threads` items are under way, so the queues
+//! between them never fill and neither side waits for the other in a circle.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crate::exec::Placed;
+use crate::failure::{Failure, Verdict};
+use crate::queue::{Kept, Pop, Queue, Sender};
+use crate::run::shared::Shared;
+use crate::stats::FailedItem;
+
+use super::attempt::Attempt;
+use super::exit::{Arrivals, Carrier, Parcel};
+use super::journal::{Entries, Happened};
+use super::sink::{BoxSink, Cx, MakeSink, Sink};
+
+/// The sink that hands a block's items to threads of its own inside the worker.
+pub(crate) fn nested<T: Send + 'static>(block: Placed<T>) -> MakeSink<T> {
+    let block = Arc::new(block);
+    Arc::new(move |cx| {
+        let exits = block.def.exits.lock().clone();
+        let arrivals = exits.iter().map(|exit| exit.open(cx)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Box::new(Nested { block: Arc::clone(&block), cx: cx.clone(), arrivals, team: None, pending: 0 })
+            as BoxSink<T>)
+    })
+}
+
+struct Nested<T> {
+    block: Arc<Placed<T>>,
+    cx: Cx,
+    arrivals: Vec<Box<dyn Arrivals>>,
+    /// Started with the first item.
+    team: Option<Team<T>>,
+    pending: usize,
+}
+
+struct Team<T> {
+    items: Arc<Queue<T>>,
+    into: Option<Sender<T>>,
+    outcomes: Arc<Queue<Outcome>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How an inner item ended, and what it made.
+enum Outcome {
+    Done(Vec<Parcel>, Entries),
+    Failed(Failure),
+}
+
+impl<T: Send + 'static> Nested<T> {
+    fn team(&mut self) -> Result<&mut Team<T>, Failure> {
+        if self.team.is_none() {
+            self.team = Some(Team::start(&self.block, &self.cx.run)?);
+        }
+        self.team.as_mut().ok_or_else(|| "minigun: a nested block has no threads".into())
+    }
+
+    /// Takes outcomes until at most `left` items are under way.
+    fn take_outcomes(&mut self, left: usize) -> Result<(), Failure> {
+        let Some(team) = &self.team else { return Ok(()) };
+        let outcomes = Arc::clone(&team.outcomes);
+        let mut failed = None;
+        let mut run = VecDeque::new();
+        while self.pending > left || (failed.is_some() && self.pending > 0) {
+            match outcomes.pop(&mut run, usize::MAX) {
+                Pop::Run(_) => {}
+                _ => return Err("a nested block's threads ended early".into()),
+            }
+            for outcome in run.drain(..) {
+                self.pending -= 1;
+                let arrived = match outcome {
+                    Outcome::Done(parcels, entries) if failed.is_none() => self.arrive(parcels, entries),
+                    Outcome::Done(..) => Ok(()),
+                    Outcome::Failed(failure) => Err(failure),
+                };
+                if let Err(failure) = arrived {
+                    failed.get_or_insert(failure);
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn arrive(&mut self, parcels: Vec<Parcel>, entries: Entries) -> Result<(), Failure> {
+        self.cx.tx.journal.absorb(entries);
+        for parcel in parcels {
+            if let Some(arrivals) = self.arrivals.get_mut(parcel.exit as usize) {
+                arrivals.parcel(parcel.items)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<T: Send + 'static> Sink<T> for Nested<T> {
+    fn push(&mut self, item: T) -> Result<(), Failure> {
+        let limit = under_way(self.block.placement.executor.workers());
+        self.take_outcomes(limit - 1)?;
+        let team = self.team()?;
+        let sent = team.into.as_ref().is_some_and(|into| into.send(item).is_ok());
+        if !sent {
+            return Err("a nested block's threads ended early".into());
+        }
+        self.pending += 1;
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.take_outcomes(0)?;
+        self.arrivals.iter_mut().try_for_each(|arrivals| arrivals.settle())
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        if let Some(team) = &mut self.team {
+            // Each thread's last outcome is what its hooks at the end recorded.
+            self.pending = team.threads.len();
+            team.into = None;
+        }
+        self.take_outcomes(0)?;
+        self.arrivals.iter_mut().try_for_each(|arrivals| arrivals.finish())
+    }
+}
+
+impl<T> Drop for Team<T> {
+    fn drop(&mut self) {
+        self.into = None;
+        self.items.stop();
+        self.outcomes.stop();
+        for thread in self.threads.drain(..) {
+            // Its panics were caught and reported as outcomes.
+            drop(thread.join());
+        }
+    }
+}
+
+fn under_way(threads: usize) -> usize {
+    2 * threads.max(1)
+}
+
+impl<T: Send + 'static> Team<T> {
+    fn start(block: &Arc<Placed<T>>, run: &Arc<Shared>) -> Result<Self, Failure> {
+        let workers = block.placement.executor.workers();
+        let items = Arc::new(Queue::new(under_way(workers), block.placement.policy.retries()));
+        // Beside every item's outcome, each thread sends one at its end.
+        let outcomes = Arc::new(Queue::new(under_way(workers) + workers, false));
+        let into = Some(Sender::new(&items));
+        let mut team = Team { items, into, outcomes, threads: Vec::new() };
+        for worker in 0..workers {
+            let thread = Inner {
+                block: Arc::clone(block),
+                run: Arc::clone(run),
+                items: Arc::clone(&team.items),
+                outcomes: Sender::new(&team.outcomes),
+            };
+            let name = format!("{}/{worker}", block.name);
+            team.threads.push(thread::Builder::new().name(name).spawn(move || thread.work())?);
+        }
+        Ok(team)
+    }
+}
+
+/// One inner thread.
+struct Inner<T> {
+    block: Arc<Placed<T>>,
+    run: Arc<Shared>,
+    items: Arc<Queue<T>>,
+    outcomes: Sender<Outcome>,
+}
+
+impl<T: Send + 'static> Inner<T> {
+    fn work(self) {
+        let parcels = Rc::new(RefCell::new(Vec::new()));
+        let carrier = Carrier::Parcels(Rc::clone(&parcels));
+        let cx = Cx::new(&self.run, Some((self.block.def.id, carrier)));
+        let _recording = cx.tx.journal.enter();
+        let mut attempt = Attempt::new(Arc::clone(&self.block.head), cx.clone());
+        let mut run = VecDeque::new();
+        loop {
+            let kept = match self.items.pop(&mut run, 1) {
+                Pop::Run(number) => match run.pop_front() {
+                    Some(item) => Kept { item, number, attempts: 0 },
+                    None => continue,
+                },
+                Pop::Again(kept) => kept,
+                Pop::End | Pop::Empty(_) => break,
+            };
+            let outcome = match &mut attempt {
+                Ok(attempt) => self.item(attempt, &parcels, kept),
+                // Every item fails with the cause, so that the outer attempt does.
+                Err(failure) => Some(Outcome::Failed(init_failed(failure))),
+            };
+            if let Some(outcome) = outcome {
+                self.items.done(1);
+                if self.outcomes.send(outcome).is_err() {
+                    break;
+                }
+            }
+        }
+        let finished = match attempt {
+            Ok(attempt) => attempt.finish(),
+            Err(_) => Ok(()),
+        };
+        let last = match finished {
+            Ok(()) => {
+                let committed = cx.tx.commit();
+                debug_assert!(committed.is_ok(), "parcels have no queue to be stopped");
+                Outcome::Done(parcels.take(), cx.tx.journal.take())
+            }
+            Err(failure) => Outcome::Failed(failure),
+        };
+        // Nobody takes it when the outer worker is gone.
+        let _ = self.outcomes.send(last);
+    }
+
+    /// Tries an item; `None` if it will be tried again.
+    fn item(
+        &self,
+        attempt: &mut Attempt<T>,
+        parcels: &RefCell<Vec<Parcel>>,
+        kept: Kept<T>,
+    ) -> Option<Outcome> {
+        let placement = &self.block.placement;
+        let Kept { item, number, attempts } = kept;
+        let tried = attempts + 1;
+        let again = match placement.keep {
+            Some(keep) if tried < placement.policy.attempts => keep(&item),
+            _ => None,
+        };
+        let journal = Rc::clone(&attempt.cx.tx.journal);
+        let failure = match attempt.run(item) {
+            Ok(()) => {
+                if attempt.cx.tx.commit().is_err() {
+                    return Some(Outcome::Failed("the run is stopping".into()));
+                }
+                return Some(Outcome::Done(parcels.take(), journal.take()));
+            }
+            Err(failure) if failure.is_final() => return Some(Outcome::Failed(failure)),
+            Err(failure) => failure,
+        };
+        match (placement.policy.verdict(tried, self.run.spread()), again) {
+            (Verdict::Retry(wait), Some(item)) => {
+                journal.event(self.block.stage, Happened::Retried);
+                self.items.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
+                None
+            }
+            (Verdict::Skip, _) => {
+                let failed = FailedItem::new(&self.block.name, number, tried, &failure);
+                journal.event(self.block.stage, Happened::Skipped(failed));
+                Some(Outcome::Done(Vec::new(), journal.take()))
+            }
+            _ => Some(Outcome::Failed(failure)),
+        }
+    }
+}
+
+fn init_failed(failure: &Failure) -> Failure {
+    let again = Failure::from(failure.chain()).finally();
+    match failure.stage() {
+        Some(stage) => again.at(stage),
+        None => again,
+    }
+}

@@ -1,0 +1,126 @@
+//! The tree of steps that one worker runs: each step is a sink for its items.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::sync::Mutex;
+
+use super::exit::Carrier;
+use super::tx::Tx;
+use crate::failure::Failure;
+use crate::graph::BlockId;
+use crate::run::shared::Shared;
+
+/// Where a step's outputs go.
+pub(crate) trait Sink<T> {
+    /// Runs one item through this step and everything fused behind it.
+    fn push(&mut self, item: T) -> Result<(), Failure>;
+
+    /// Waits for what `push` left in flight (nested threads), so that the attempt's outcome is known.
+    fn settle(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The worker ends: hooks and state of the steps behind end too.
+    fn finish(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+pub(crate) type BoxSink<T> = Box<dyn Sink<T>>;
+
+/// Builds one worker's own sink. Called once per worker, in the worker: what it makes need not be `Send`.
+pub(crate) type MakeSink<T> = Arc<dyn Fn(&mut Cx) -> Result<BoxSink<T>, Failure> + Send + Sync>;
+
+/// What building a worker's sinks needs to know of the worker.
+#[derive(Clone)]
+pub struct Cx {
+    pub(crate) tx: Rc<Tx>,
+    pub(crate) run: Arc<Shared>,
+    /// The block whose exits leave this worker by a carrier; exits of every other block are plain calls.
+    pub(crate) border: Option<(BlockId, Carrier)>,
+}
+
+impl Cx {
+    pub(crate) fn new(run: &Arc<Shared>, border: Option<(BlockId, Carrier)>) -> Self {
+        Cx { tx: Rc::new(Tx::new(run.id())), run: Arc::clone(run), border }
+    }
+}
+
+/// A place in the graph where items of one type arrive and to which consumers attach while the pipeline is
+/// built. With one consumer it is a plain call; with several, each gets a clone.
+pub(crate) struct Point<T> {
+    consumers: Mutex<Consumers<T>>,
+}
+
+struct Consumers<T> {
+    makes: Vec<MakeSink<T>>,
+    clone: Option<fn(&T) -> T>,
+}
+
+impl<T: 'static> Point<T> {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Point { consumers: Mutex::new(Consumers { makes: Vec::new(), clone: None }) })
+    }
+
+    pub(crate) fn attach(&self, make: MakeSink<T>) {
+        self.consumers.lock().makes.push(make);
+    }
+
+    /// Several consumers may attach from now on.
+    pub(crate) fn share(&self, clone: fn(&T) -> T) {
+        self.consumers.lock().clone = Some(clone);
+    }
+
+    pub(crate) fn sink(&self, cx: &mut Cx) -> Result<BoxSink<T>, Failure> {
+        let (makes, clone) = {
+            let consumers = self.consumers.lock();
+            (consumers.makes.clone(), consumers.clone)
+        };
+        let mut sinks = makes.iter().map(|make| make(cx)).collect::<Result<Vec<_>, _>>()?;
+        match (sinks.pop(), clone) {
+            (None, _) => Ok(Box::new(Discard)),
+            (Some(only), _) if sinks.is_empty() => Ok(only),
+            (Some(last), Some(clone)) => Ok(Box::new(Broadcast { others: sinks, last, clone })),
+            (Some(_), None) => Err("minigun: a flow with several consumers was never cloned".into()),
+        }
+    }
+}
+
+/// The end of a flow: items are dropped.
+pub(crate) struct Discard;
+
+impl<T> Sink<T> for Discard {
+    fn push(&mut self, _item: T) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+struct Broadcast<T> {
+    others: Vec<BoxSink<T>>,
+    last: BoxSink<T>,
+    clone: fn(&T) -> T,
+}
+
+impl<T> Sink<T> for Broadcast<T> {
+    fn push(&mut self, item: T) -> Result<(), Failure> {
+        for sink in &mut self.others {
+            sink.push((self.clone)(&item))?;
+        }
+        self.last.push(item)
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        for sink in &mut self.others {
+            sink.settle()?;
+        }
+        self.last.settle()
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        for sink in &mut self.others {
+            sink.finish()?;
+        }
+        self.last.finish()
+    }
+}

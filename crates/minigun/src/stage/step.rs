@@ -1,0 +1,152 @@
+//! One step: a closure, what it emits into, and its figures.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::journal::StepCells;
+use super::output::Output;
+use super::sink::{BoxSink, Cx, Point, Sink};
+use super::tx::Tx;
+use crate::failure::Failure;
+use crate::graph::StageId;
+
+/// What a step does with an item: a closure, or something that must be told of the end.
+pub(crate) trait StepRun<T, U> {
+    fn run(&mut self, item: T, out: &mut Output<U>) -> Result<(), Failure>;
+
+    /// What was sent to ports since the last call.
+    fn emitted(&mut self) -> u64 {
+        0
+    }
+
+    /// The worker ends: what the step still holds is emitted now.
+    fn finish(&mut self, out: &mut Output<U>) -> Result<(), Failure> {
+        let _ = out;
+        Ok(())
+    }
+}
+
+impl<T, U, F> StepRun<T, U> for F
+where
+    F: FnMut(T, &mut Output<U>) -> Result<(), Failure>,
+{
+    #[inline]
+    fn run(&mut self, item: T, out: &mut Output<U>) -> Result<(), Failure> {
+        self(item, out)
+    }
+}
+
+struct Step<F, U> {
+    run: F,
+    out: Output<U>,
+    cells: Rc<StepCells>,
+    name: Arc<str>,
+    tx: Rc<Tx>,
+    after: Option<Hook>,
+}
+
+/// A hook around a stage's life in one worker.
+pub(crate) type Hook = Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>;
+
+/// What a step is called, and the hooks around its life.
+#[derive(Clone)]
+pub(crate) struct StepHead {
+    pub(crate) stage: StageId,
+    pub(crate) name: Arc<str>,
+    pub(crate) hooks: Arc<crate::sync::Mutex<Hooks>>,
+}
+
+/// Hooks of one stage, in the order in which they were given.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) before: Vec<Hook>,
+    pub(crate) after: Vec<Hook>,
+}
+
+impl StepHead {
+    pub(crate) fn new(stage: StageId, name: &str) -> Self {
+        StepHead { stage, name: name.into(), hooks: Arc::default() }
+    }
+}
+
+/// Builds the sink of a step whose outputs go to `next`.
+pub(crate) fn step_sink<T, U, F>(
+    head: &StepHead,
+    make: &dyn Fn(&mut Cx) -> Result<F, Failure>,
+    next: &Point<U>,
+    cx: &mut Cx,
+) -> Result<BoxSink<T>, Failure>
+where
+    T: 'static,
+    U: 'static,
+    F: StepRun<T, U> + 'static,
+{
+    let (before, after) = {
+        let hooks = head.hooks.lock();
+        (chain(&hooks.before), chain(&hooks.after))
+    };
+    let out = Output::new(next.sink(cx)?, Arc::clone(&cx.run));
+    if let Some(before) = before {
+        before().map_err(|failure| failure.at(&head.name))?;
+    }
+    let run = make(cx).map_err(|failure| failure.at(&head.name))?;
+    let cells = cx.tx.journal.step(head.stage);
+    Ok(Box::new(Step { run, out, cells, name: Arc::clone(&head.name), tx: Rc::clone(&cx.tx), after }))
+}
+
+fn chain(hooks: &[Hook]) -> Option<Hook> {
+    if hooks.is_empty() {
+        return None;
+    }
+    let hooks = hooks.to_vec();
+    Some(Arc::new(move || hooks.iter().try_for_each(|hook| hook())))
+}
+
+/// Dropped only by a panic that passes through the step: names it, unless a step behind it was named before.
+struct Blame<'a> {
+    tx: &'a Tx,
+    name: &'a Arc<str>,
+}
+
+impl Drop for Blame<'_> {
+    fn drop(&mut self) {
+        self.tx.blame(self.name);
+    }
+}
+
+impl<T, U, F> Sink<T> for Step<F, U>
+where
+    F: StepRun<T, U>,
+{
+    fn push(&mut self, item: T) -> Result<(), Failure> {
+        let blame = Blame { tx: &self.tx, name: &self.name };
+        let outcome = self.run.run(item, &mut self.out);
+        std::mem::forget(blame);
+        let emitted = std::mem::take(&mut self.out.emitted) + self.run.emitted();
+        // A step behind that failed is nearer to the cause than what this closure made of it.
+        if let Some(failure) = self.out.take_failure() {
+            return Err(failure);
+        }
+        if let Err(failure) = outcome {
+            return Err(failure.at(&self.name));
+        }
+        self.cells.pending_in.set(self.cells.pending_in.get() + 1);
+        self.cells.pending_out.set(self.cells.pending_out.get() + emitted);
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.out.sink().settle()
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        let own = match self.after.take() {
+            Some(after) => after().map_err(|failure| failure.at(&self.name)),
+            None => Ok(()),
+        };
+        let run = self.run.finish(&mut self.out).map_err(|failure| failure.at(&self.name));
+        self.cells.pending_out.set(self.cells.pending_out.get() + std::mem::take(&mut self.out.emitted));
+        let behind = self.out.take_failure().map_or(Ok(()), Err);
+        own.and(run).and(behind).and(self.out.sink().finish())
+    }
+}
