@@ -59,7 +59,7 @@ macro_rules! descriptor {
 absent! {
     /// Everything held around one [`fork`].
     ForkGuard {
-        make take() -> ForkGuard, "fork";
+        make take(patience: Duration) -> ForkGuard, "fork";
         fn holds_streams(self: &Self) -> bool;
     }
 }

@@ -1,16 +1,17 @@
 //! Real forks from a threaded program: how children start, work and end.
 #![cfg(all(target_os = "linux", not(minigun_no_fork)))]
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use minigun_os::{
-    Board, Ending, ForkGuard, Pid, Process, Signal, SingleThreaded, Socket, child, fork, fork_worker,
-    in_worker, kill, kill_group, procfs, reap, reap_any,
+    Board, Ending, ForkGuard, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child, fork,
+    fork_worker, in_worker, kill, kill_group, procfs, reap, reap_any,
 };
 
 fn forked(run: impl FnOnce(SingleThreaded) -> i32) -> Pid {
-    fork(ForkGuard::take().unwrap(), run).unwrap()
+    fork(ForkGuard::take(Duration::from_millis(100)).unwrap(), run).unwrap()
 }
 
 fn ending_of(run: impl FnOnce(SingleThreaded) -> i32) -> Ending {
@@ -129,4 +130,19 @@ fn a_worker_dies_with_its_parent() {
     // Now only the worker holds the far end: its end is the worker's.
     drop(theirs);
     assert_eq!(ours.read(&mut [0]).unwrap_or(0), 0);
+}
+
+#[test]
+fn a_process_is_alive_until_it_begins_to_leave() {
+    let (ours, theirs) = Socket::pair(None).unwrap();
+    let pid = forked(move |_| {
+        let _ = theirs.read(&mut [0]);
+        0
+    });
+    assert!(procfs::is_alive(pid) && procfs::children_of(Pid::current()).unwrap().contains(&pid));
+    ours.shutdown_write().unwrap();
+    let process = Process::open(pid).unwrap();
+    assert_eq!(minigun_os::poll(&mut [Watch::new(&process, Interest::Read)], None).unwrap(), 1);
+    assert!(!procfs::is_alive(pid), "a zombie");
+    reap(pid, true).unwrap();
 }

@@ -87,7 +87,7 @@ fn polling_finds_what_is_ready_and_keeps_its_bound() {
 #[test]
 fn a_board_is_one_memory_for_parent_and_child() {
     let board = Board::new(2, 1).unwrap();
-    let pid = fork(ForkGuard::take().unwrap(), |_| {
+    let pid = fork(ForkGuard::take(Duration::from_millis(100)).unwrap(), |_| {
         board.words()[1].store(77, Ordering::Relaxed);
         board.bytes()[0].store(7, Ordering::Relaxed);
         kill(Pid::current(), Signal::KILL).unwrap();
@@ -101,7 +101,10 @@ fn a_board_is_one_memory_for_parent_and_child() {
 #[test]
 fn a_process_handle_is_readable_once_it_has_ended() {
     let (ours, theirs) = Socket::pair(None).unwrap();
-    let pid = fork(ForkGuard::take().unwrap(), |_| i32::from(theirs.read(&mut [0]).unwrap() != 1)).unwrap();
+    let pid = fork(ForkGuard::take(Duration::from_millis(100)).unwrap(), |_| {
+        i32::from(theirs.read(&mut [0]).unwrap() != 1)
+    })
+    .unwrap();
     let process = Process::open(pid).unwrap();
     let mut watch = [Watch::new(&process, Interest::Read)];
     assert_eq!(poll(&mut watch, Some(Duration::ZERO)).unwrap(), 0);

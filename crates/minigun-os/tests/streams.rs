@@ -1,5 +1,6 @@
 //! The standard streams over a fork, in a process of its own: other threads hold and hammer them.
 #![cfg(all(target_os = "linux", not(minigun_no_fork)))]
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -9,6 +10,9 @@ use std::thread;
 use std::time::Duration;
 
 use minigun_os::{Ending, ForkGuard, Process, fork};
+
+/// Threads that print without a pause can starve each other, and us, for a while.
+const LONG: Duration = Duration::from_secs(60);
 
 const SCENE: &str = "MINIGUN_OS_SCENE";
 
@@ -65,7 +69,7 @@ fn hammer() {
         })
         .collect();
     for _ in 0..100 {
-        let guard = ForkGuard::take().unwrap();
+        let guard = ForkGuard::take(LONG).unwrap();
         assert!(guard.holds_streams());
         let pid = fork(guard, |_| {
             println!("child");
@@ -73,7 +77,7 @@ fn hammer() {
             0
         });
         let child = Process::open(pid.unwrap()).unwrap();
-        assert_eq!(child.wait(Some(Duration::from_secs(20))).unwrap(), Some(Ending::Code(0)));
+        assert_eq!(child.wait(Some(LONG)).unwrap(), Some(Ending::Code(0)));
     }
     OVER.store(true, Ordering::Relaxed);
     for thread in threads {
@@ -90,21 +94,18 @@ fn hold() {
         let _ = released.recv();
     });
     is_held.recv().unwrap();
-    let guard = ForkGuard::take().unwrap();
+    let guard = ForkGuard::take(Duration::from_millis(100)).unwrap();
     assert!(!guard.holds_streams());
     // The child's last flush meets a lock that is never let go: it leaves all the same, with its code.
     let pid = fork(guard, |_| 5).unwrap();
-    assert_eq!(
-        Process::open(pid).unwrap().wait(Some(Duration::from_secs(20))).unwrap(),
-        Some(Ending::Code(5))
-    );
+    assert_eq!(Process::open(pid).unwrap().wait(Some(LONG)).unwrap(), Some(Ending::Code(5)));
     drop(release);
     holder.join().unwrap();
 }
 
 fn buffered() {
     print!("parent's ");
-    let pid = fork(ForkGuard::take().unwrap(), |_| {
+    let pid = fork(ForkGuard::take(Duration::from_millis(100)).unwrap(), |_| {
         print!("child's ");
         0
     });

@@ -16,7 +16,12 @@ struct Inner {
     error: Box<dyn StdError + Send + Sync>,
     kind: FailureKind,
     stage: Option<String>,
-    final_: bool,
+    /// Only policies of blocks nested less deep than this apply: those of the blocks it happened in.
+    reach: u16,
+    /// A hook failed, not an attempt at an item.
+    hook: bool,
+    /// Attempts that an inner block made.
+    attempts: u32,
 }
 
 /// What kind of failure ended an attempt.
@@ -56,7 +61,8 @@ impl FailureKind {
 
 impl Failure {
     pub(crate) fn new(kind: FailureKind, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Failure(Box::new(Inner { error: error.into(), kind, stage: None, final_: false }))
+        let error = error.into();
+        Failure(Box::new(Inner { error, kind, stage: None, reach: u16::MAX, hook: false, attempts: 0 }))
     }
 
     /// What a caught panic said.
@@ -92,14 +98,47 @@ impl Failure {
         self
     }
 
-    /// No policy of the block may catch it: it happened behind the block's border.
-    pub(crate) fn finally(mut self) -> Self {
-        self.0.final_ = true;
+    /// No policy may catch it.
+    pub(crate) fn finally(self) -> Self {
+        self.behind(0)
+    }
+
+    /// It happened behind the border of a block nested this deep (0: the outermost): neither that block's
+    /// policy nor those of blocks inside it may catch it.
+    pub(crate) fn behind(mut self, depth: u16) -> Self {
+        self.0.reach = self.0.reach.min(depth);
         self
     }
 
-    pub(crate) fn is_final(&self) -> bool {
-        self.0.final_
+    /// Whether the policy of a block nested this deep must not catch it.
+    pub(crate) fn is_final(&self, depth: u16) -> bool {
+        depth >= self.0.reach
+    }
+
+    /// The depth given to [`behind`](Self::behind), for the way from a worker to the program.
+    pub(crate) fn reach(&self) -> u16 {
+        self.0.reach
+    }
+
+    /// It is a hook's.
+    pub(crate) fn of_hook(mut self) -> Self {
+        self.0.hook = true;
+        self
+    }
+
+    pub(crate) fn is_hook(&self) -> bool {
+        self.0.hook
+    }
+
+    /// An inner block gave up after this many attempts.
+    pub(crate) fn after(mut self, attempts: u32) -> Self {
+        self.0.attempts = self.0.attempts.max(attempts);
+        self
+    }
+
+    /// Attempts made at the item: by the block that reports it, or by one inside it.
+    pub(crate) fn attempts(&self, reported: u32) -> u32 {
+        reported.max(self.0.attempts)
     }
 
     /// The error with its causes, as one line.

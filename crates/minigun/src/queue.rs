@@ -153,7 +153,23 @@ impl<T> Queue<T> {
         got
     }
 
-    fn made_room(&self, state: crate::sync::MutexGuard<'_, State<T>>) {
+    /// The owner of `event` found work elsewhere and may be too busy for what arrives: that is for others.
+    pub(crate) fn pass_on(&self, event: &Arc<Event>) {
+        let mut state = self.state.lock();
+        state.events.retain(|other| !Arc::ptr_eq(other, event));
+        if !state.ready.is_empty()
+            && let Some(other) = state.events.pop()
+        {
+            let _ = other.set();
+        }
+    }
+
+    fn made_room(&self, mut state: crate::sync::MutexGuard<'_, State<T>>) {
+        // The last sender may have gone while there was still something: then those who wait for more were
+        // not told.
+        if state.ended() {
+            self.wake_all(&mut state);
+        }
         // All of them: a run may have made room for several.
         if state.blocked > 0 {
             drop(state);

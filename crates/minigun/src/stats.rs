@@ -1,7 +1,7 @@
 //! What a run counts: per stage, per counter, per collector.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ impl FailedItem {
     /// `block` names the stage if the failure does not know it.
     pub(crate) fn new(block: &str, item: u64, attempts: u32, failure: &Failure) -> Self {
         let stage = failure.stage().unwrap_or(block).to_string();
-        FailedItem { stage, item, attempts, error: failure.chain() }
+        FailedItem { stage, item, attempts: failure.attempts(attempts), error: failure.chain() }
     }
 }
 
@@ -143,10 +143,14 @@ pub(crate) struct Totals {
     collectors: RwLock<Vec<Slot>>,
 }
 
+/// Decodes a collector's values as they arrive from a worker process.
+type DecodeValues = fn(&[u8]) -> Result<Box<dyn Values>, Failure>;
+
 struct Slot {
     name: String,
     values: Mutex<Option<Box<dyn Values>>>,
-    decode: fn(&[u8]) -> Result<Box<dyn Values>, Failure>,
+    taken: AtomicBool,
+    decode: DecodeValues,
 }
 
 /// Pipelines by id, so that `Copy` handles find their totals.
@@ -175,13 +179,9 @@ impl Totals {
         (counters.len() - 1) as u32
     }
 
-    pub(crate) fn new_collector(
-        &self,
-        name: String,
-        decode: fn(&[u8]) -> Result<Box<dyn Values>, Failure>,
-    ) -> u32 {
+    pub(crate) fn new_collector(&self, name: String, decode: DecodeValues) -> u32 {
         let mut collectors = self.collectors.write();
-        collectors.push(Slot { name, values: Mutex::new(None), decode });
+        collectors.push(Slot { name, values: Mutex::new(None), taken: AtomicBool::new(false), decode });
         (collectors.len() - 1) as u32
     }
 
@@ -219,8 +219,11 @@ impl Totals {
         counters.iter().map(|(name, n)| (name.clone(), n.load(Ordering::Relaxed))).collect()
     }
 
-    pub(crate) fn take_values(&self, collector: u32) -> Option<Box<dyn Values>> {
-        self.collectors.read().get(collector as usize)?.values.lock().take()
+    /// A collector's values, if there are any; `None` if they were taken before.
+    pub(crate) fn take_values(&self, collector: u32) -> Option<Option<Box<dyn Values>>> {
+        let collectors = self.collectors.read();
+        let slot = collectors.get(collector as usize)?;
+        (!slot.taken.swap(true, Ordering::Relaxed)).then(|| slot.values.lock().take())
     }
 }
 

@@ -14,9 +14,6 @@ use rustix::thread::futex;
 
 use super::{fd, poll::timespec, procfs, signals::SavedMask};
 
-/// How long another thread may keep a standard stream locked before the fork goes ahead without it.
-const PROBE: Duration = Duration::from_millis(100);
-
 /// How long another fork of this process is waited for.
 const FORK_WAIT: Duration = Duration::from_secs(10);
 
@@ -33,19 +30,20 @@ pub struct ForkGuard {
 }
 
 impl ForkGuard {
-    /// Takes it all, in bounded time: at most 10 s for another thread's fork, then 100 ms for the standard
-    /// streams, which are flushed.
+    /// Takes it all; waits at most 10 s for another thread's fork, then at most `patience` for other threads to
+    /// let go of the standard streams (100 ms is plenty, unless they print without a pause). The streams are
+    /// flushed.
     ///
-    /// Where other threads exist and one of them keeps standard output or error locked beyond that bound, the
-    /// guard goes without both streams ([`holds_streams`](Self::holds_streams)): the child then hangs if it
-    /// prints, which is for the child's parent to notice.
+    /// If one of them stays locked beyond that, the guard goes without both
+    /// ([`holds_streams`](Self::holds_streams)): the child then hangs if it prints, which is for the child's
+    /// parent to notice.
     ///
     /// # Errors
     /// `TimedOut` if another thread of this process kept forking for 10 s; what the kernel says to
     /// `pthread_sigmask`.
-    pub fn take() -> io::Result<ForkGuard> {
+    pub fn take(patience: Duration) -> io::Result<ForkGuard> {
         let lock = ForkLock::take(FORK_WAIT)?;
-        let streams = Streams::take();
+        let streams = Streams::take(patience);
         let table = fd::table();
         let mask = SavedMask::block_all()?;
         Ok(ForkGuard { mask, table, streams, lock })
@@ -77,8 +75,8 @@ impl Streams {
     /// Both locks, or nothing if another thread sits on one. There is no `try_lock` for the standard
     /// streams, so where other threads exist a helper thread tries first. Between its answer and our own
     /// taking another thread can slip in, but one that keeps a stream for ever was most likely found out.
-    fn take() -> Option<Streams> {
-        if procfs::threads().ok() != Some(1) && !Streams::are_free() {
+    fn take(patience: Duration) -> Option<Streams> {
+        if procfs::threads().ok() != Some(1) && !Streams::are_free(patience) {
             return None;
         }
         let mut stdout = io::stdout().lock();
@@ -87,7 +85,7 @@ impl Streams {
         Some(Streams { _stderr: io::stderr().lock(), _stdout: stdout })
     }
 
-    fn are_free() -> bool {
+    fn are_free(patience: Duration) -> bool {
         let (free, answer) = mpsc::sync_channel(1);
         let probe =
             thread::Builder::new().name("minigun-probe".into()).stack_size(64 << 10).spawn(move || {
@@ -98,7 +96,7 @@ impl Streams {
             });
         let Ok(probe) = probe else { return false };
         // Without an answer the probe is left behind; it ends when the streams are let go.
-        answer.recv_timeout(PROBE).is_ok() && probe.join().is_ok()
+        answer.recv_timeout(patience).is_ok() && probe.join().is_ok()
     }
 }
 

@@ -57,9 +57,10 @@ pub fn children_of(parent: Pid) -> io::Result<Vec<Pid>> {
     Ok(found)
 }
 
-/// Whether a process of that number exists and runs code: a zombie does not.
+/// Whether a process of that number exists and goes on running: a zombie, and one that is just leaving (it may
+/// have closed its descriptors already), do not.
 pub fn is_alive(pid: Pid) -> bool {
-    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+    stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X') && stat.flags & EXITING == 0)
 }
 
 /// The title of a process (`comm`), at most 15 bytes.
@@ -70,16 +71,21 @@ pub fn title(pid: Pid) -> io::Result<String> {
     Ok(fs::read_to_string(format!("/proc/{pid}/comm"))?.trim_end_matches('\n').to_owned())
 }
 
+/// The kernel's mark (`PF_EXITING`) on a process that has begun to leave.
+const EXITING: u64 = 4;
+
 struct Stat {
     state: char,
     parent: Option<Pid>,
+    flags: u64,
 }
 
-/// `pid (title) state parent ...`; the title may hold anything, so fields are counted from its last bracket.
+/// `pid (title) state parent group session terminal foreground flags ...`; the title may hold anything, so fields are counted from its last bracket.
 fn stat(pid: Pid) -> Option<Stat> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = line.get(line.rfind(')')? + 1..)?.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok().and_then(Pid::new);
-    Some(Stat { state, parent })
+    let flags = fields.nth(4)?.parse().ok()?;
+    Some(Stat { state, parent, flags })
 }

@@ -16,7 +16,7 @@ use crate::queue::{Queue, Sender};
 use crate::stage::edge::EdgeSink;
 use crate::stage::guard::InlineBlock;
 use crate::stage::nested;
-use crate::stage::sink::{BoxSink, MakeSink};
+use crate::stage::sink::{BoxSink, Cx, MakeSink};
 
 pub(crate) use receiver::ReceiverNode;
 pub(crate) use threads::ThreadsNode;
@@ -62,7 +62,9 @@ impl<T: Send + 'static> Context<T> for InlineContext {
             Ok(Box::new(InlineBlock {
                 head: (block.head)(cx)?,
                 make: Arc::clone(&block.head),
-                cx: cx.clone(),
+                // Once built, it is only ever built again.
+                cx: Cx { again: true, ..cx.clone() },
+                depth: block.def.depth,
                 policy: block.placement.policy,
                 keep: block.placement.keep,
                 stage: block.stage,

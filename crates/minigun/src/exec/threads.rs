@@ -157,11 +157,17 @@ impl<T: Send + 'static> Team<T> {
             Err(failure) => return shared.fail(init_error(&self.name, &failure)),
         };
         drop(holds);
+        // What hooks and `_init` closures recorded stands, whatever becomes of the first item.
+        attempt.cx.tx.journal.commit();
+        shared.settle(&attempt.cx.tx.journal);
         let mut worker = Worker { team: self, shared, stats: shared.stats(self.stage), completed: 0 };
-        let mut run = VecDeque::new();
+        let (mut run, mut last) = (VecDeque::new(), 0);
         loop {
             let next = match self.queue.pop(&mut run, self.run) {
-                Pop::Run(first) => worker.run(&mut attempt, &mut run, first),
+                Pop::Run(first) => {
+                    last = first + run.len() as u64 - 1;
+                    worker.run(&mut attempt, &mut run, first)
+                }
                 Pop::Again(kept) => worker.again(&mut attempt, kept),
                 Pop::End | Pop::Empty(_) => Next::Off,
             };
@@ -178,7 +184,7 @@ impl<T: Send + 'static> Team<T> {
         cx.tx.flush();
         shared.settle(&cx.tx.journal);
         if let Err(failure) = finished {
-            shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
+            shared.fail(end_error(&self.name, last, &failure));
         }
     }
 }
@@ -231,7 +237,7 @@ impl<T: Send + 'static> Worker<'_, T> {
             Ok(()) => return self.commit(attempt),
             Err(failure) => failure,
         };
-        let verdict = if failure.is_final() {
+        let verdict = if failure.is_final(0) {
             Verdict::Stop
         } else {
             self.team.policy.verdict(tried, self.shared.spread())
@@ -283,10 +289,18 @@ pub(crate) fn stage_error(block: &str, item: u64, attempts: u32, failure: &Failu
     Error::Stage {
         stage: failure.stage().unwrap_or(block).to_string(),
         item,
-        attempts,
+        attempts: failure.attempts(attempts),
         cause: failure.chain(),
         kind: failure.kind(),
     }
+}
+
+/// A worker failed at its end: in a hook, or in a step that was given what another one had kept until then.
+fn end_error(block: &str, item: u64, failure: &Failure) -> Error {
+    if failure.is_hook() {
+        return Error::Hook { hook: "after", cause: failure.to_string() };
+    }
+    stage_error(block, item, 1, failure)
 }
 
 impl<T: Send> Book for Team<T> {

@@ -87,6 +87,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             let def = Arc::new(BlockDef {
                 id: graph.block(executor.to_string(), executor.workers(), outer),
                 outer: self.block.clone(),
+                depth: self.block.as_ref().map_or(0, |block| block.depth + 1),
                 bordered: policy.retries() || policy.last != Last::Stop,
                 exits: Mutex::default(),
             });

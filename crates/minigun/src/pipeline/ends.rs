@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 
 use super::flow::Flow;
+use super::scope::{Gathers, Scope};
 use crate::exec::ReceiverNode;
 use crate::failure::Failure;
 use crate::graph::Mistake;
@@ -28,12 +29,15 @@ pub struct Folded<A> {
     pub(crate) value: Arc<Mutex<Option<A>>>,
 }
 
-impl<T: Send + 'static> Flow<T> {
+impl<T: Send + 'static, S: Scope> Flow<T, S> {
     /// Gathers `size` items into a batch, on a thread of its own; what is left at the end makes a smaller
     /// last batch, and no batch is empty.
     ///
     /// Batches are made in the program: a worker process that died would take a half-full one with it.
-    pub fn batch(self, size: usize) -> Flow<Vec<T>> {
+    pub fn batch(self, size: usize) -> Flow<Vec<T>, S>
+    where
+        S: Gathers,
+    {
         let (stage, name) = self.batch_stage("batch", size);
         self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Batch(Batcher::new(size.max(1)))))
     }
@@ -51,7 +55,10 @@ impl<T: Send + 'static> Flow<T> {
 
     /// Ends the flow: its items are taken from the report, in the order in which they arrived. They are kept
     /// in memory.
-    pub fn collect(self, name: &str) -> Collected<T> {
+    pub fn collect(self, name: &str) -> Collected<T>
+    where
+        S: Gathers,
+    {
         let values = Arc::new(Mutex::new(Some(Vec::new())));
         let (pipeline, into) = (self.home.totals.id(), Arc::clone(&values));
         let _ended = self
@@ -67,7 +74,10 @@ impl<T: Send + 'static> Flow<T> {
         name: &str,
         init: A,
         f: impl FnMut(A, T) -> A + Send + 'static,
-    ) -> Folded<A> {
+    ) -> Folded<A>
+    where
+        S: Gathers,
+    {
         let value = Arc::new(Mutex::new(Some(init)));
         let (pipeline, into, f) = (self.home.totals.id(), Arc::clone(&value), Arc::new(Mutex::new(f)));
         let _ended = self
@@ -91,7 +101,10 @@ impl<T: Send + 'static> Flow<T> {
     ///
     /// Receive on another thread than the one that waits for the run, and until the end: a receiver that is
     /// dropped before its flow ended ends the run with [`Error::ReceiverGone`](crate::Error::ReceiverGone).
-    pub fn receiver(self, name: &str, limit: usize) -> Receiver<T> {
+    pub fn receiver(self, name: &str, limit: usize) -> Receiver<T>
+    where
+        S: Gathers,
+    {
         let queue = Arc::new(Queue::new(limit, false));
         self.home.graph(|graph| {
             let stage = graph.stage(name, "receiver", None);
@@ -104,9 +117,12 @@ impl<T: Send + 'static> Flow<T> {
     }
 }
 
-impl<T: Send + 'static> Flow<Vec<T>> {
+impl<T: Send + 'static, S: Scope> Flow<Vec<T>, S> {
     /// Turns batches into batches of `size`, across their borders: 2 of 50 become 30, 30, 30 and 10.
-    pub fn rebatch(self, size: usize) -> Flow<Vec<T>> {
+    pub fn rebatch(self, size: usize) -> Flow<Vec<T>, S>
+    where
+        S: Gathers,
+    {
         let (stage, name) = self.batch_stage("rebatch", size);
         self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Rebatch(Batcher::new(size.max(1)))))
     }

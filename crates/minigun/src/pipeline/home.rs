@@ -1,5 +1,6 @@
 //! What a pipeline under construction knows, and the blocks its flows stand in.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
@@ -45,6 +46,8 @@ pub struct BlockDef {
     pub(crate) outer: Option<Arc<BlockDef>>,
     /// Its policy retries or skips, which must not reach what follows the block.
     pub(crate) bordered: bool,
+    /// The blocks around it.
+    pub(crate) depth: u16,
     pub(crate) exits: Mutex<Vec<Arc<dyn Exit>>>,
 }
 
@@ -56,8 +59,12 @@ impl BlockDef {
         wire: Option<WireFns<V>>,
     ) -> MakeSink<V> {
         let mut exits = self.exits.lock();
-        let outside: MakeSink<V> =
-            if self.bordered { Arc::new(move |cx| Ok(Box::new(Border(outside(cx)?)))) } else { outside };
+        let depth = self.depth;
+        let outside: MakeSink<V> = if self.bordered {
+            Arc::new(move |cx| Ok(Box::new(Border { behind: outside(cx)?, depth, tx: Rc::clone(&cx.tx) })))
+        } else {
+            outside
+        };
         let exit = Arc::new(TypedExit { block: self.id, index: exits.len() as u16, outside, wire });
         exits.push(Arc::clone(&exit) as Arc<dyn Exit>);
         exit.inside()

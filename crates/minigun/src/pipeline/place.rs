@@ -312,29 +312,42 @@ impl<P> Block<P, Once> {
     }
 }
 
-impl<P: ProcessBlock, M> Block<P, M> {
+// The bound stands on the methods: on the impl it would be a missing method, without the trait's explanation.
+impl<P, M> Block<P, M> {
     /// How items are encoded on their way to the workers and back. Default: [`Format::Tagged`].
-    pub fn codec(mut self, format: Format) -> Self {
+    pub fn codec(mut self, format: Format) -> Self
+    where
+        P: ProcessBlock,
+    {
         self.settings.format = format;
         self
     }
 
     /// More than `deaths` of this block's workers within 10 s end the run with their causes. Default: 100.
-    pub fn max_restarts(mut self, deaths: u32) -> Self {
+    pub fn max_restarts(mut self, deaths: u32) -> Self
+    where
+        P: ProcessBlock,
+    {
         self.settings.max_restarts = deaths;
         self
     }
 
     /// After this many workers died while running the same item, the block's last word (`stop`, `skip`)
     /// applies to it. Default: 3; at least 1.
-    pub fn crash_attempts(mut self, deaths: u32) -> Self {
+    pub fn crash_attempts(mut self, deaths: u32) -> Self
+    where
+        P: ProcessBlock,
+    {
         self.settings.crash_attempts = deaths.max(1);
         self
     }
 
     /// Where worker processes are not to be had, the block runs on as many threads instead of failing the
     /// pipeline with [`Error::Unsupported`].
-    pub fn or_threads(mut self) -> Self {
+    pub fn or_threads(mut self) -> Self
+    where
+        P: ProcessBlock,
+    {
         self.settings.or_threads = true;
         self
     }

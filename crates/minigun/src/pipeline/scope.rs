@@ -24,6 +24,16 @@ impl Scope for Thread {}
 impl Scope for Worker {}
 impl Scope for Task {}
 
+/// Scopes in which a step may keep items while others pass: the program itself.
+#[diagnostic::on_unimplemented(
+    message = "items cannot be gathered inside a block",
+    label = "this step keeps items while others pass; it cannot stand inside a block",
+    note = "put `batch`, `rebatch`, `fold`, `collect` and `receiver` before or after the block: a worker that died would take what they hold with it",
+    note = "what a block counts and gathers goes into `counter` and `collector` handles"
+)]
+pub trait Gathers: Scope {}
+impl Gathers for Program {}
+
 /// Items that may pass the border of a scope: the end of a block, or a port.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the border of a process block",

@@ -39,10 +39,7 @@ impl Arrival {
             };
             if let Err(failure) = guarded(|| arrivals.bytes(format, bytes)) {
                 self.cx.tx.undo();
-                return Ok(Err(match self.cx.tx.take_blamed() {
-                    Some(step) => failure.at(&step),
-                    None => failure,
-                }));
+                return Ok(Err(self.cx.tx.place(failure)));
             }
         }
         Ok(Ok(()))

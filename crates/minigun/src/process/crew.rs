@@ -3,13 +3,14 @@
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use minigun_os::Event;
 
 use super::board::Claims;
 use super::ledger::{Ledger, Parcel};
 use crate::error::Error;
+use crate::pipeline::place::Settings;
 use crate::queue::Kept;
 use crate::sync::Mutex;
 
@@ -80,6 +81,9 @@ pub(crate) enum Again<T> {
 #[derive(Default)]
 struct Deaths {
     times: VecDeque<Instant>,
+    /// Deaths in a row of workers that never became ready. They do not grow old: workers that take seconds
+    /// to start and then die would otherwise be replaced for ever.
+    unready: u32,
     causes: VecDeque<String>,
 }
 
@@ -129,6 +133,12 @@ impl<T> SlotCrew<T> {
         self.returned.lock().later.peek().map(|later| later.due)
     }
 
+    /// Whether something came back that can be sent at once.
+    pub(crate) fn has_returned(&self) -> bool {
+        let returned = self.returned.lock();
+        !(returned.now.is_empty() && returned.unencoded.is_empty())
+    }
+
     /// Items that wait here for another attempt.
     pub(crate) fn waiting(&self) -> usize {
         let returned = self.returned.lock();
@@ -161,10 +171,23 @@ impl<T> SlotCrew<T> {
         ledger.take_back(row.div_ceil(2), |index| desk.claims.revoke(index))
     }
 
-    /// A worker died. An error if too many did within the window.
-    pub(crate) fn died(&self, cause: String, limit: u32, window: Duration, stage: &str) -> Result<(), Error> {
+    /// A worker became ready.
+    pub(crate) fn started(&self) {
+        self.deaths.lock().unready = 0;
+    }
+
+    /// A worker died, before it became ready or later. An error if too many did within the window.
+    pub(crate) fn died(
+        &self,
+        was_ready: bool,
+        cause: String,
+        limits: &Settings,
+        stage: &str,
+    ) -> Result<(), Error> {
+        let (limit, window) = (limits.max_restarts, limits.window);
         let mut deaths = self.deaths.lock();
         let now = Instant::now();
+        deaths.unready = if was_ready { 0 } else { deaths.unready.saturating_add(1) };
         while deaths.times.front().is_some_and(|time| now.duration_since(*time) > window) {
             deaths.times.pop_front();
         }
@@ -173,7 +196,7 @@ impl<T> SlotCrew<T> {
         if deaths.causes.len() > TOLD {
             deaths.causes.pop_front();
         }
-        let count = deaths.times.len() as u32;
+        let count = (deaths.times.len() as u32).max(deaths.unready);
         if count <= limit {
             return Ok(());
         }
@@ -183,5 +206,26 @@ impl<T> SlotCrew<T> {
             seconds: window.as_secs(),
             causes: deaths.causes.iter().cloned().collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn deaths_grow_old_unless_no_worker_ever_became_ready() {
+        let limits = Settings { max_restarts: 2, window: Duration::ZERO, ..Settings::default() };
+        let crew = SlotCrew::<()>::new(Vec::new());
+        let died = |was_ready| {
+            std::thread::yield_now(); // an instant later
+            crew.died(was_ready, "cause".to_string(), &limits, "stage").is_ok()
+        };
+        assert!((0..10).all(|_| died(true)), "each was alone in its window");
+        assert!(died(false) && died(false));
+        assert!(!died(false), "the third in a row");
+        crew.started();
+        assert!(died(false), "one became ready in between");
     }
 }

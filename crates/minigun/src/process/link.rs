@@ -105,8 +105,10 @@ impl Link {
         wrote
     }
 
-    /// Reads what has arrived.
+    /// Reads what has arrived. A worker whose end was reported has nothing more to say, even if somebody else
+    /// holds its end of the socket.
     pub(crate) fn receive(&mut self) -> Input {
+        let over = self.process.has_ended();
         loop {
             match self.process.socket().try_read(self.reader.room()) {
                 Ok(0) => return Input::End,
@@ -116,7 +118,7 @@ impl Link {
                 }
                 // A worker that died with unread input: the rest of what it sent comes after this error.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Input::Nothing,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !over => return Input::Nothing,
                 Err(_) => return Input::End,
             }
         }

@@ -114,7 +114,8 @@ struct WireFailure {
     kind: u8,
     stage: Option<String>,
     error: String,
-    last: bool,
+    reach: u16,
+    attempts: u32,
 }
 
 pub(crate) fn encode_failure(failure: &Failure) -> Vec<u8> {
@@ -122,7 +123,8 @@ pub(crate) fn encode_failure(failure: &Failure) -> Vec<u8> {
         kind: failure.kind().code(),
         stage: failure.stage().map(str::to_string),
         error: failure.chain(),
-        last: failure.is_final(),
+        reach: failure.reach(),
+        attempts: failure.attempts(0),
     };
     postcard::to_stdvec(&wire).unwrap_or_default()
 }
@@ -136,5 +138,5 @@ pub(crate) fn decode_failure(bytes: &[u8]) -> Failure {
     if let Some(stage) = wire.stage {
         failure = failure.at(&stage);
     }
-    if wire.last { failure.finally() } else { failure }
+    failure.behind(wire.reach).after(wire.attempts)
 }

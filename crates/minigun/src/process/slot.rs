@@ -5,7 +5,6 @@
 //! and the other slots call it.
 
 use std::collections::VecDeque;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -134,6 +133,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         let title = format!("mg:{}/{}", self.block.name, self.index);
         match self.processes.spawn(self.block.number, self.index as u32, &title) {
             Ok(process) => {
+                process.on_end(&self.desk.event);
                 self.link = Some(Link::new(process));
                 Ok(())
             }
@@ -175,11 +175,18 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
                 Again::Unencoded(kept) => items.push_back(kept),
             }
         }
-        if parcels.is_empty() && items.is_empty() && !self.pop(credit, &mut items)? {
-            parcels = self.steal();
+        let mut elsewhere = true;
+        if parcels.is_empty() && items.is_empty() {
+            elsewhere = !self.pop(credit, &mut items)?;
+            if elsewhere {
+                parcels = self.steal();
+            }
         }
         if parcels.is_empty() && items.is_empty() {
             return Ok(false);
+        }
+        if elsewhere {
+            self.block.queue.pass_on(&self.desk.event);
         }
         self.desk.idle.store(false, Ordering::SeqCst);
         self.send(parcels, items)?;
@@ -222,12 +229,16 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
 
     /// With nothing to do: takes over what waits behind another worker's item.
     fn steal(&mut self) -> Vec<Parcel> {
-        if self.block.fresh || self.input_ended || self.desk.ledger.lock().live() > 0 {
+        if self.input_ended || self.desk.ledger.lock().live() > 0 {
             return Vec::new();
         }
-        // First idle, then look: whoever sends items later sees an idle slot and wakes it.
+        // First idle, then look: whoever sends items later, or gives them back, sees an idle slot and wakes it.
         self.desk.idle.store(true, Ordering::SeqCst);
-        self.block.crew.steal(self.index)
+        if self.block.crew.has_returned() {
+            let _ = self.desk.event.set();
+        }
+        // Behind the only item of a fresh worker nothing waits.
+        if self.block.fresh { Vec::new() } else { self.block.crew.steal(self.index) }
     }
 
     /// Encodes items into one frame, puts it on its way, and keeps it until the results come.
@@ -355,6 +366,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
                 Kind::Hello => stage = stage.max(Stage::Starting),
                 Kind::Ready => {
                     stage = stage.max(Stage::Ready);
+                    self.block.crew.started();
                     step = self.journal(frame.payload);
                 }
                 Kind::Unready => {
@@ -463,7 +475,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         failure: Failure,
         parcel: Option<Parcel>,
     ) -> Step {
-        let verdict = match (&parcel, failure.is_final()) {
+        let verdict = match (&parcel, failure.is_final(0)) {
             (_, true) => Verdict::Stop,
             (Some(_), false) => self.block.policy.verdict(attempts, self.shared.spread()),
             (None, false) => self.block.policy.verdict(u32::MAX, 0),
@@ -537,8 +549,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             let attempts = parcel.attempts + parcel.deaths;
             self.settle_failure(parcel.number, attempts, Failure::new(FailureKind::Death, text), None)?;
         }
-        let settings = &self.block.settings;
-        match self.block.crew.died(cause, settings.max_restarts, settings.window, &self.block.name) {
+        let was_ready = link.stage >= Stage::Ready;
+        match self.block.crew.died(was_ready, cause, &self.block.settings, &self.block.name) {
             Ok(()) => Ok(()),
             Err(error) => self.fail(error),
         }
@@ -577,15 +589,11 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         let cleared = self.desk.event.clear();
         self.desk.idle.store(false, Ordering::SeqCst);
         if let Err(source) = polled.and(cleared) {
-            return self.fail(self.zygote_error(io_text("poll", &source)));
+            return self.fail(self.zygote_error(format_args!("poll: {source}")));
         }
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return self.overdue();
         }
         Ok(())
     }
-}
-
-fn io_text(call: &str, error: &io::Error) -> String {
-    format!("{call}: {error}")
 }

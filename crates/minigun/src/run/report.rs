@@ -146,7 +146,9 @@ impl<T: Wire> Outcome for Collector<T> {
     type Value = Vec<T>;
     fn read(self, report: &mut Report) -> Result<Vec<T>, Error> {
         report.ours("a collector", self.pipeline)?;
-        let Some(values) = report.totals.take_values(self.index) else { return Ok(Vec::new()) };
+        let values = report.totals.take_values(self.index);
+        let values = values.ok_or(Error::Handle { what: "a collector", why: TAKEN })?;
+        let Some(values) = values else { return Ok(Vec::new()) };
         match values.into_any().downcast::<Gathered<T>>() {
             Ok(values) => Ok(values.0),
             Err(_) => Err(Error::Handle { what: "a collector", why: "its values are of another type" }),

@@ -14,6 +14,7 @@ use crate::pipeline::home::{Draft, Home};
 use crate::pipeline::hooks::Hooks;
 use crate::process::{Plan, Processes};
 use crate::stage::attempt::guarded;
+use crate::sync::Mutex;
 
 /// A run under way, made by [`Pipeline::start`](crate::Pipeline::start).
 ///
@@ -28,7 +29,8 @@ struct Inner {
     processes: Option<Arc<Processes>>,
     books: Vec<Arc<dyn Book>>,
     graph: Graph,
-    hooks: Hooks,
+    /// In a lock only so that the handle can be shared between threads.
+    hooks: Mutex<Hooks>,
     started: Instant,
 }
 
@@ -53,13 +55,13 @@ pub(crate) fn start(home: &Arc<Home>, draft: Draft) -> Result<Running, Error> {
         processes: None,
         books: nodes.iter().filter_map(|node| node.book()).collect(),
         graph,
-        hooks: Hooks::default(),
+        hooks: Mutex::default(),
         started: Instant::now(),
     };
     let before_run = std::mem::take(&mut hooks.before_run);
     let before_fork = std::mem::take(&mut hooks.before_fork);
     let after_fork = std::mem::take(&mut hooks.after_fork);
-    inner.hooks = hooks;
+    inner.hooks = Mutex::new(hooks);
     let prepared = before_run.into_iter().try_for_each(|hook| hooked("before_run", hook)).and_then(|()| {
         if plan.is_empty() {
             return Ok(None);
@@ -135,7 +137,8 @@ impl Inner {
             }
         }
         let report = Report::new(&self.home, &self.shared, &self.graph, self.started.elapsed());
-        for hook in self.hooks.after_run {
+        let hooks = std::mem::take(&mut *self.hooks.lock());
+        for hook in hooks.after_run {
             if let Err(error) = hooked("after_run", || hook(&report)) {
                 self.shared.fail(error);
             }

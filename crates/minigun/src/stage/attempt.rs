@@ -18,6 +18,7 @@ impl<T> Attempt<T> {
     /// Builds the worker's steps: runs their `_init` closures.
     pub(crate) fn new(make: MakeSink<T>, mut cx: Cx) -> Result<Self, Failure> {
         let head = guarded(|| make(&mut cx))?;
+        cx.again = true;
         Ok(Attempt { make, cx, head, broken: false })
     }
 
@@ -36,36 +37,35 @@ impl<T> Attempt<T> {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => {
                 self.cx.tx.undo();
+                self.broken = self.cx.tx.take_broken();
                 Err(failure)
             }
             Err(payload) => {
                 self.cx.tx.undo();
                 self.broken = true;
-                let failure = Failure::from_panic(payload);
-                Err(match self.cx.tx.take_blamed() {
-                    Some(step) => failure.at(&step),
-                    None => failure,
-                })
+                Err(self.cx.tx.panicked(payload))
             }
         }
     }
 
     fn rebuild(&mut self) -> Result<(), Failure> {
-        self.cx.tx.clear();
         let (make, cx) = (&self.make, &mut self.cx);
         let head = guarded(|| make(cx))?;
         // Only now is the old head dropped: its senders kept the queues behind it open meanwhile.
         let old = std::mem::replace(&mut self.head, head);
         self.broken = false;
-        guarded(move || {
+        let dropped = guarded(move || {
             drop(old);
             Ok(())
-        })
+        });
+        // The old head's outlets are let go; those that others hold, as a worker process its way out, stay.
+        self.cx.tx.flush();
+        dropped
     }
 
     /// The worker ends: stage hooks run, then the steps' state is dropped.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
-        let finished = guarded(|| self.head.finish());
+        let finished = guarded(|| self.head.finish()).map_err(|failure| self.cx.tx.place(failure));
         let head = self.head;
         finished.and(guarded(move || {
             drop(head);

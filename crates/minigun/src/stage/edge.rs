@@ -31,17 +31,23 @@ impl<T: 'static> EdgeSink<T> {
 impl<T> Sink<T> for EdgeSink<T> {
     fn push(&mut self, item: T) -> Result<(), Failure> {
         let mut held = self.0.held.borrow_mut();
-        if held.len() >= defaults::HELD_ITEMS {
-            return Err(format!(
-                "one item made more than {} outputs, which are held back until it succeeds; \
-                 let it make fewer (smaller batches before the block)",
-                defaults::HELD_ITEMS
-            )
-            .into());
-        }
+        check_held(held.len())?;
         held.push_back(item);
         Ok(())
     }
+}
+
+/// An error if one output more than these may not be held back.
+pub(crate) fn check_held(held: usize) -> Result<(), Failure> {
+    if held < defaults::HELD_ITEMS {
+        return Ok(());
+    }
+    Err(format!(
+        "one item made more than {} outputs, which are held back until it succeeds; \
+         let it make fewer (smaller batches before the block)",
+        defaults::HELD_ITEMS
+    )
+    .into())
 }
 
 impl<T> Outlet for Edge<T> {

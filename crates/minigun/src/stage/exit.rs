@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::edge::check_held;
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
 use super::tx::Outlet;
 use crate::defaults;
@@ -134,7 +135,9 @@ struct HeldSink<V>(Rc<Held<V>>);
 
 impl<V> Sink<V> for HeldSink<V> {
     fn push(&mut self, item: V) -> Result<(), Failure> {
-        self.0.items.borrow_mut().push(item);
+        let mut items = self.0.items.borrow_mut();
+        check_held(items.len())?;
+        items.push(item);
         Ok(())
     }
 }

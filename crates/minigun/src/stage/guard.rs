@@ -2,29 +2,54 @@
 //! does not reach.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::journal::Happened;
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
+use super::tx::Tx;
 use crate::failure::{Failure, Policy, Verdict};
 use crate::graph::StageId;
 use crate::pipeline::place::Keep;
 use crate::stats::FailedItem;
 
 /// Marks failures of what follows a block in the same worker: they are not the block's to retry or skip.
-pub(crate) struct Border<T>(pub(crate) BoxSink<T>);
+pub(crate) struct Border<T> {
+    pub(crate) behind: BoxSink<T>,
+    /// How deep the block is nested.
+    pub(crate) depth: u16,
+    pub(crate) tx: Rc<Tx>,
+}
+
+/// Dropped only by a panic that passes through the border.
+struct Passing<'a>(&'a Tx, u16);
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        self.0.pass(self.1);
+    }
+}
+
+impl<T> Border<T> {
+    fn mark(&mut self, f: impl FnOnce(&mut BoxSink<T>) -> Result<(), Failure>) -> Result<(), Failure> {
+        let passing = Passing(&self.tx, self.depth);
+        let outcome = f(&mut self.behind);
+        std::mem::forget(passing);
+        outcome.map_err(|failure| failure.behind(self.depth))
+    }
+}
 
 impl<T> Sink<T> for Border<T> {
     fn push(&mut self, item: T) -> Result<(), Failure> {
-        self.0.push(item).map_err(Failure::finally)
+        self.mark(|behind| behind.push(item))
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
-        self.0.settle().map_err(Failure::finally)
+        self.mark(|behind| behind.settle())
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
-        self.0.finish()
+        self.behind.finish()
     }
 }
 
@@ -38,6 +63,7 @@ pub(crate) struct InlineBlock<T> {
     pub(crate) keep: Option<Keep<T>>,
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
+    pub(crate) depth: u16,
     pub(crate) seen: u64,
 }
 
@@ -49,23 +75,20 @@ impl<T> InlineBlock<T> {
             head.push(item)?;
             head.settle()
         }));
-        match outcome {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => {
-                self.cx.tx.undo_to(&savepoint);
-                Err(failure)
-            }
-            Err(payload) => {
-                self.cx.tx.undo_to(&savepoint);
-                let failure = Failure::from_panic(payload);
-                let failure = match self.cx.tx.take_blamed() {
-                    Some(step) => failure.at(&step),
-                    None => failure,
-                };
-                self.head = (self.make)(&mut self.cx)?;
-                Err(failure)
-            }
+        let tx = Rc::clone(&self.cx.tx);
+        let (failure, broken) = match outcome {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(failure)) => (failure, tx.take_broken()),
+            Err(payload) => (tx.panicked(payload), true),
+        };
+        tx.undo_to(&savepoint);
+        if broken && failure.is_final(self.depth) {
+            // What is broken lies outside too.
+            tx.set_broken();
+        } else if broken {
+            self.head = (self.make)(&mut self.cx)?;
         }
+        Err(failure)
     }
 }
 
@@ -82,7 +105,7 @@ impl<T> Sink<T> for InlineBlock<T> {
             };
             let failure = match self.attempt(item) {
                 Ok(()) => return Ok(()),
-                Err(failure) if failure.is_final() => return Err(failure),
+                Err(failure) if failure.is_final(self.depth) => return Err(failure),
                 Err(failure) => failure,
             };
             match (self.policy.verdict(attempt, self.cx.run.spread()), kept) {
@@ -90,7 +113,7 @@ impl<T> Sink<T> for InlineBlock<T> {
                     self.cx.tx.journal.event(self.stage, Happened::Retried);
                     // The thread before waits too: that is what inline means.
                     if self.cx.run.wait_for_stop(wait) {
-                        return Err(failure);
+                        return Err(failure.after(attempt));
                     }
                     item = again;
                     attempt += 1;
@@ -100,7 +123,7 @@ impl<T> Sink<T> for InlineBlock<T> {
                     self.cx.tx.journal.event(self.stage, Happened::Skipped(failed));
                     return Ok(());
                 }
-                _ => return Err(failure),
+                _ => return Err(failure.after(attempt)),
             }
         }
     }

@@ -4,7 +4,7 @@
 //! the outer thread, inside its own transaction. At most `2 × threads` items are under way, so the queues
 //! between them never fill and neither side waits for the other in a circle.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,14 +13,16 @@ use std::time::Instant;
 
 use crate::exec::Placed;
 use crate::failure::{Failure, Verdict};
-use crate::queue::{Kept, Pop, Queue, Sender};
+use crate::queue::{Kept, Pop, Queue, Sender, Stopped};
 use crate::run::shared::Shared;
 use crate::stats::FailedItem;
+use crate::sync::Mutex;
 
 use super::attempt::Attempt;
 use super::exit::{Arrivals, Carrier, Parcel};
-use super::journal::{Entries, Happened};
+use super::journal::{Entries, Event, Happened, Journal};
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
+use super::tx::Outlet;
 
 /// The sink that hands a block's items to threads of its own inside the worker.
 pub(crate) fn nested<T: Send + 'static>(block: Placed<T>) -> MakeSink<T> {
@@ -28,8 +30,9 @@ pub(crate) fn nested<T: Send + 'static>(block: Placed<T>) -> MakeSink<T> {
     Arc::new(move |cx| {
         let exits = block.def.exits.lock().clone();
         let arrivals = exits.iter().map(|exit| exit.open(cx)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Box::new(Nested { block: Arc::clone(&block), cx: cx.clone(), arrivals, team: None, pending: 0 })
-            as BoxSink<T>)
+        let inside = Rc::new(Inside { team: RefCell::default(), pending: Cell::new(0) });
+        cx.tx.add(Rc::clone(&inside) as Rc<dyn Outlet>);
+        Ok(Box::new(Nested { block: Arc::clone(&block), cx: cx.clone(), arrivals, inside }) as BoxSink<T>)
     })
 }
 
@@ -37,9 +40,46 @@ struct Nested<T> {
     block: Arc<Placed<T>>,
     cx: Cx,
     arrivals: Vec<Box<dyn Arrivals>>,
+    inside: Rc<Inside<T>>,
+}
+
+/// The inner threads and what they have not told yet. It belongs to the outer transaction: when that is undone,
+/// the outcomes of its items must not be taken for those of the next attempt's.
+struct Inside<T> {
     /// Started with the first item.
-    team: Option<Team<T>>,
-    pending: usize,
+    team: RefCell<Option<Team<T>>>,
+    /// Outcomes to come.
+    pending: Cell<usize>,
+}
+
+impl<T> Inside<T> {
+    /// The next outcomes that are there; `None` if there will be none.
+    fn outcomes(&self) -> Option<VecDeque<Outcome>> {
+        let outcomes = Arc::clone(&self.team.borrow().as_ref()?.outcomes);
+        let mut run = VecDeque::new();
+        match outcomes.pop(&mut run, usize::MAX) {
+            Pop::Run(_) => {
+                self.pending.set(self.pending.get() - run.len());
+                Some(run)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl<T> Outlet for Inside<T> {
+    fn mark(&self) -> usize {
+        self.pending.get()
+    }
+
+    /// A block in front of this one settles before it marks: what came after the mark is all there is.
+    fn undo(&self, mark: usize) {
+        while self.pending.get() > mark && self.outcomes().is_some() {}
+    }
+
+    fn publish(&self) -> Result<(), Stopped> {
+        Ok(())
+    }
 }
 
 struct Team<T> {
@@ -56,26 +96,13 @@ enum Outcome {
 }
 
 impl<T: Send + 'static> Nested<T> {
-    fn team(&mut self) -> Result<&mut Team<T>, Failure> {
-        if self.team.is_none() {
-            self.team = Some(Team::start(&self.block, &self.cx.run)?);
-        }
-        self.team.as_mut().ok_or_else(|| "minigun: a nested block has no threads".into())
-    }
-
     /// Takes outcomes until at most `left` items are under way.
     fn take_outcomes(&mut self, left: usize) -> Result<(), Failure> {
-        let Some(team) = &self.team else { return Ok(()) };
-        let outcomes = Arc::clone(&team.outcomes);
+        let inside = Rc::clone(&self.inside);
         let mut failed = None;
-        let mut run = VecDeque::new();
-        while self.pending > left || (failed.is_some() && self.pending > 0) {
-            match outcomes.pop(&mut run, usize::MAX) {
-                Pop::Run(_) => {}
-                _ => return Err("a nested block's threads ended early".into()),
-            }
-            for outcome in run.drain(..) {
-                self.pending -= 1;
+        while inside.pending.get() > left || (failed.is_some() && inside.pending.get() > 0) {
+            let run = inside.outcomes().ok_or("a nested block's threads ended early")?;
+            for outcome in run {
                 let arrived = match outcome {
                     Outcome::Done(parcels, entries) if failed.is_none() => self.arrive(parcels, entries),
                     Outcome::Done(..) => Ok(()),
@@ -104,12 +131,15 @@ impl<T: Send + 'static> Sink<T> for Nested<T> {
     fn push(&mut self, item: T) -> Result<(), Failure> {
         let limit = under_way(self.block.placement.executor.workers());
         self.take_outcomes(limit - 1)?;
-        let team = self.team()?;
-        let sent = team.into.as_ref().is_some_and(|into| into.send(item).is_ok());
-        if !sent {
+        let mut team = self.inside.team.borrow_mut();
+        if team.is_none() {
+            *team = Some(Team::start(&self.block, &self.cx.run)?);
+        }
+        let into = team.as_ref().and_then(|team| team.into.as_ref());
+        if into.is_none_or(|into| into.send(item).is_err()) {
             return Err("a nested block's threads ended early".into());
         }
-        self.pending += 1;
+        self.inside.pending.set(self.inside.pending.get() + 1);
         Ok(())
     }
 
@@ -119,9 +149,9 @@ impl<T: Send + 'static> Sink<T> for Nested<T> {
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
-        if let Some(team) = &mut self.team {
-            // Each thread's last outcome is what its hooks at the end recorded.
-            self.pending = team.threads.len();
+        if let Some(team) = &mut *self.inside.team.borrow_mut() {
+            // Each thread's last outcome is what it recorded outside any attempt.
+            self.inside.pending.set(team.threads.len());
             team.into = None;
         }
         self.take_outcomes(0)?;
@@ -153,12 +183,14 @@ impl<T: Send + 'static> Team<T> {
         let outcomes = Arc::new(Queue::new(under_way(workers) + workers, false));
         let into = Some(Sender::new(&items));
         let mut team = Team { items, into, outcomes, threads: Vec::new() };
+        let past = Arc::default();
         for worker in 0..workers {
             let thread = Inner {
                 block: Arc::clone(block),
                 run: Arc::clone(run),
                 items: Arc::clone(&team.items),
                 outcomes: Sender::new(&team.outcomes),
+                past: Arc::clone(&past),
             };
             let name = format!("{}/{worker}", block.name);
             team.threads.push(thread::Builder::new().name(name).spawn(move || thread.work())?);
@@ -173,6 +205,9 @@ struct Inner<T> {
     run: Arc<Shared>,
     items: Arc<Queue<T>>,
     outcomes: Sender<Outcome>,
+    /// What happened to items whose outcome is still to come, on any of the threads. The next outcome of any
+    /// item takes it along: all of them belong to the same outer attempt.
+    past: Arc<Mutex<Vec<Event>>>,
 }
 
 impl<T: Send + 'static> Inner<T> {
@@ -182,6 +217,8 @@ impl<T: Send + 'static> Inner<T> {
         let cx = Cx::new(&self.run, Some((self.block.def.id, carrier)));
         let _recording = cx.tx.journal.enter();
         let mut attempt = Attempt::new(Arc::clone(&self.block.head), cx.clone());
+        cx.tx.journal.commit();
+        let mut outside = cx.tx.journal.take();
         let mut run = VecDeque::new();
         loop {
             let kept = match self.items.pop(&mut run, 1) {
@@ -212,7 +249,8 @@ impl<T: Send + 'static> Inner<T> {
             Ok(()) => {
                 let committed = cx.tx.commit();
                 debug_assert!(committed.is_ok(), "parcels have no queue to be stopped");
-                Outcome::Done(parcels.take(), cx.tx.journal.take())
+                cx.tx.journal.take_into(&mut outside);
+                Outcome::Done(parcels.take(), outside)
             }
             Err(failure) => Outcome::Failed(failure),
         };
@@ -240,24 +278,36 @@ impl<T: Send + 'static> Inner<T> {
                 if attempt.cx.tx.commit().is_err() {
                     return Some(Outcome::Failed("the run is stopping".into()));
                 }
-                return Some(Outcome::Done(parcels.take(), journal.take()));
+                return Some(self.done(parcels.take(), &journal));
             }
-            Err(failure) if failure.is_final() => return Some(Outcome::Failed(failure)),
+            Err(failure) if failure.is_final(self.block.def.depth) => return Some(self.failed(failure)),
             Err(failure) => failure,
         };
         match (placement.policy.verdict(tried, self.run.spread()), again) {
             (Verdict::Retry(wait), Some(item)) => {
-                journal.event(self.block.stage, Happened::Retried);
+                self.past.lock().push(Event { stage: self.block.stage, what: Happened::Retried });
                 self.items.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
                 None
             }
             (Verdict::Skip, _) => {
                 let failed = FailedItem::new(&self.block.name, number, tried, &failure);
                 journal.event(self.block.stage, Happened::Skipped(failed));
-                Some(Outcome::Done(Vec::new(), journal.take()))
+                Some(self.done(Vec::new(), &journal))
             }
-            _ => Some(Outcome::Failed(failure)),
+            _ => Some(self.failed(failure.after(tried))),
         }
+    }
+
+    fn done(&self, parcels: Vec<Parcel>, journal: &Journal) -> Outcome {
+        let mut entries = journal.take();
+        entries.events.append(&mut self.past.lock());
+        Outcome::Done(parcels, entries)
+    }
+
+    /// The outer attempt fails with this, and what happened to its items is as if it never was.
+    fn failed(&self, failure: Failure) -> Outcome {
+        self.past.lock().clear();
+        Outcome::Failed(failure)
     }
 }
 

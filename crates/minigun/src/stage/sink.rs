@@ -39,11 +39,13 @@ pub struct Cx {
     pub(crate) run: Arc<Shared>,
     /// The block whose exits leave this worker by a carrier; exits of every other block are plain calls.
     pub(crate) border: Option<(BlockId, Carrier)>,
+    /// The sinks are built again after a panic: the worker has begun long ago.
+    pub(crate) again: bool,
 }
 
 impl Cx {
     pub(crate) fn new(run: &Arc<Shared>, border: Option<(BlockId, Carrier)>) -> Self {
-        Cx { tx: Rc::new(Tx::new(run.id())), run: Arc::clone(run), border }
+        Cx { tx: Rc::new(Tx::new(run.id())), run: Arc::clone(run), border, again: false }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::attempt::guarded;
 use super::journal::StepCells;
 use super::output::Output;
 use super::sink::{BoxSink, Cx, Point, Sink};
@@ -86,10 +87,12 @@ where
         (chain(&hooks.before), chain(&hooks.after))
     };
     let out = Output::new(next.sink(cx)?, Arc::clone(&cx.run));
-    if let Some(before) = before {
-        before().map_err(|failure| failure.at(&head.name))?;
+    if let Some(before) = before
+        && !cx.again
+    {
+        guarded(|| before()).map_err(|failure| failure.at(&head.name))?;
     }
-    let run = make(cx).map_err(|failure| failure.at(&head.name))?;
+    let run = guarded(|| make(cx)).map_err(|failure| failure.at(&head.name))?;
     let cells = cx.tx.journal.step(head.stage);
     Ok(Box::new(Step { run, out, cells, name: Arc::clone(&head.name), tx: Rc::clone(&cx.tx), after }))
 }
@@ -140,8 +143,12 @@ where
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
+        // What an attempt left that ended in a panic.
+        drop(self.out.take_failure());
+        self.out.emitted = 0;
+        self.run.emitted();
         let own = match self.after.take() {
-            Some(after) => after().map_err(|failure| failure.at(&self.name)),
+            Some(after) => guarded(|| after()).map_err(|failure| failure.at(&self.name).of_hook()),
             None => Ok(()),
         };
         let run = self.run.finish(&mut self.out).map_err(|failure| failure.at(&self.name));

@@ -1,10 +1,12 @@
 //! One attempt as a transaction: what it emits, counts and collects is held back until it succeeded.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::journal::Journal;
+use crate::failure::Failure;
 use crate::queue::Stopped;
 
 /// Something that holds back outputs.
@@ -23,6 +25,10 @@ pub(crate) struct Tx {
     outlets: RefCell<Vec<Rc<dyn Outlet>>>,
     pub(crate) journal: Rc<Journal>,
     blamed: RefCell<Option<Arc<str>>>,
+    /// The borders a panic passed through: the least depth of their blocks.
+    passed: Cell<u16>,
+    /// State made by `_init` closures may be broken, in steps that nobody has made anew yet.
+    broken: Cell<bool>,
 }
 
 /// A state to which an inner attempt can be undone.
@@ -37,6 +43,8 @@ impl Tx {
             outlets: RefCell::new(Vec::new()),
             journal: Rc::new(Journal::new(pipeline)),
             blamed: RefCell::default(),
+            passed: Cell::new(u16::MAX),
+            broken: Cell::new(false),
         }
     }
 
@@ -49,14 +57,32 @@ impl Tx {
         self.blamed.borrow_mut().get_or_insert_with(|| Arc::clone(step));
     }
 
-    pub(crate) fn take_blamed(&self) -> Option<Arc<str>> {
-        self.blamed.borrow_mut().take()
+    /// A panic passes through the border of a block nested this deep.
+    pub(crate) fn pass(&self, depth: u16) {
+        self.passed.set(self.passed.get().min(depth));
     }
 
-    /// Forgets all outlets: the worker is about to build its sinks again.
-    pub(crate) fn clear(&self) {
-        self.flush();
-        self.outlets.borrow_mut().clear();
+    /// What a caught panic is as a failure: where it happened, and whose policies may catch it.
+    pub(crate) fn panicked(&self, payload: Box<dyn Any + Send>) -> Failure {
+        self.place(Failure::from_panic(payload))
+    }
+
+    /// Says of a failure made from a panic where that happened.
+    pub(crate) fn place(&self, failure: Failure) -> Failure {
+        let failure = failure.behind(self.passed.replace(u16::MAX));
+        match self.blamed.borrow_mut().take() {
+            Some(step) => failure.at(&step),
+            None => failure,
+        }
+    }
+
+    /// A panic broke steps that the one who caught it does not make anew.
+    pub(crate) fn set_broken(&self) {
+        self.broken.set(true);
+    }
+
+    pub(crate) fn take_broken(&self) -> bool {
+        self.broken.replace(false)
     }
 
     pub(crate) fn savepoint(&self) -> Savepoint {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use minigun_os::{
-    Board, Control, ForkGuard, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child,
+    Board, Control, Ending, ForkGuard, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child,
     close_engine_fds_except, fork, kill, poll, reap, supported,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Born {
     pub(super) life: Socket,
 }
 
-/// Forks until one is ready, in at most 6.2 s.
+/// Forks until one is ready, in at most 10 s (half of each patience more goes to the standard streams).
 pub(super) fn birth(name: &str, worker: &WorkerMain) -> Result<Born, ZygoteError> {
     supported().map_err(ZygoteError::Unsupported)?;
     let board = Board::new(0, 1).map_err(call("mmap"))?;
@@ -59,7 +59,7 @@ fn attempt(
     let (control, their_control) = Control::pair().map_err(call("socketpair"))?;
     let (life, their_life) = Socket::pair(None).map_err(call("socketpair"))?;
     let program = Pid::current();
-    let guard = ForkGuard::take().map_err(call("preparing the fork"))?;
+    let guard = ForkGuard::take(patience / 2).map_err(call("preparing the fork"))?;
     let pid = fork(guard, move |alone| {
         let ends = Ends { control: their_control, life: their_life };
         zygote_main(&alone, name, ends, program, worker, step)
@@ -74,53 +74,37 @@ fn attempt(
         let _ = reap(pid, true);
         ZygoteError::Call { what: "pidfd_open", source }
     })?;
-    let guarded = Unborn(Some(process));
-    let mut watches = [Watch::new(&control, Interest::Read), Watch::new(guarded.process(), Interest::Read)];
-    if poll(&mut watches, Some(patience)).map_err(call("poll"))? == 0 {
-        return Ok(None);
+    let outcome = await_ready(&control, &process, patience);
+    if let Ok(Outcome::Ready) = outcome {
+        return Ok(Some(Born { process, control, life }));
     }
-    let mut message = [0; BATCH * RECORD];
-    match control.try_recv(&mut message) {
-        Ok((length, _)) if Reply::decode(&message[..length]) == Some(Reply::Ready) => {
-            Ok(Some(Born { process: guarded.keep(), control, life }))
-        }
-        _ => {
-            let process = guarded.process();
-            let ended = process.wait(Some(patience)).map_err(call("waitid"))?;
-            match ended {
-                Some(ending) => Err(ZygoteError::Stillborn { ending, suspect: suspect(step) }),
-                None => Ok(None),
-            }
-        }
+    let _ = process.signal(Signal::KILL);
+    let _ = process.wait(Some(DYING));
+    match outcome? {
+        Outcome::Ended(ending) => Err(ZygoteError::Stillborn { ending, suspect: suspect(step) }),
+        Outcome::Ready | Outcome::Silent => Ok(None),
     }
 }
 
 const ESRCH: i32 = 3;
 
-/// A zygote that is not ready yet: killed and reaped if it never becomes so.
-struct Unborn(Option<Process>);
-
-impl Unborn {
-    fn process(&self) -> &Process {
-        match &self.0 {
-            Some(process) => process,
-            None => unreachable!("it is only taken out by value"),
-        }
-    }
-
-    fn keep(mut self) -> Process {
-        match self.0.take() {
-            Some(process) => process,
-            None => unreachable!("it is only taken out by value"),
-        }
-    }
+enum Outcome {
+    Ready,
+    Silent,
+    Ended(Ending),
 }
 
-impl Drop for Unborn {
-    fn drop(&mut self) {
-        if let Some(process) = &self.0 {
-            let _ = process.signal(Signal::KILL);
-            let _ = process.wait(Some(DYING));
+fn await_ready(control: &Control, process: &Process, patience: Duration) -> Result<Outcome, ZygoteError> {
+    let mut watches = [Watch::new(control, Interest::Read), Watch::new(process, Interest::Read)];
+    if poll(&mut watches, Some(patience)).map_err(call("poll"))? == 0 {
+        return Ok(Outcome::Silent);
+    }
+    let mut message = [0; BATCH * RECORD];
+    match control.try_recv(&mut message) {
+        Ok((length, _)) if Reply::decode(&message[..length]) == Some(Reply::Ready) => Ok(Outcome::Ready),
+        // The end of its socket comes a little before its own.
+        _ => {
+            Ok(process.wait(Some(patience)).map_err(call("waitid"))?.map_or(Outcome::Silent, Outcome::Ended))
         }
     }
 }

@@ -10,7 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use minigun_os::{
-    Control, Descriptor, Ending, Interest, Pid, Process, Signal, Socket, Watch, kill_group, poll,
+    Control, Descriptor, Ending, Event, Interest, Pid, Process, Signal, Socket, Watch, kill_group, poll,
+    procfs,
 };
 
 use super::birth::{Born, birth, call};
@@ -20,7 +21,7 @@ use super::server::ORDERLY;
 use super::{WorkerMain, ZygoteError};
 
 /// How long the zygote may leave requests unread, and how long it may take to go when told or killed.
-const STUCK: Duration = Duration::from_secs(10);
+const STUCK: Duration = Duration::from_secs(5);
 
 /// How long workers may take to vanish after their zygote.
 const VANISH: Duration = Duration::from_secs(2);
@@ -32,7 +33,6 @@ const STREAM_BUFFER: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Zygote {
     shared: Arc<Shared>,
-    life: Socket,
     listener: Mutex<Option<JoinHandle<()>>>,
     /// A forked child has a copy of this value: it is not the child's to close.
     owner: Pid,
@@ -44,12 +44,13 @@ impl Zygote {
     pub(crate) fn birth(name: &str, worker: WorkerMain) -> Result<Zygote, ZygoteError> {
         let Born { process, control, life } = birth(name, &worker)?;
         let book = Book { phase: Phase::Open, cards: HashMap::new(), last: 0 };
-        let shared = Arc::new(Shared { process, control, book: Mutex::new(book), over: Condvar::new() });
+        let shared =
+            Arc::new(Shared { process, control, life, book: Mutex::new(book), over: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let listener = thread::Builder::new().name(format!("{name}-zygote")).spawn(move || theirs.listen());
         match listener {
             Ok(listener) => {
-                Ok(Zygote { shared, life, listener: Mutex::new(Some(listener)), owner: Pid::current() })
+                Ok(Zygote { shared, listener: Mutex::new(Some(listener)), owner: Pid::current() })
             }
             Err(source) => {
                 let _ = shared.process.signal(Signal::KILL);
@@ -83,27 +84,26 @@ impl Zygote {
             // A zygote that cannot be told is gone, or will be killed below.
             let _ = self.shared.send(&Request::Close { grace }, None);
         }
-        let mut ending = self.shared.await_end(grace.saturating_add(STUCK));
-        let stuck = ending.is_none();
+        let mut end = self.shared.await_end(grace.saturating_add(STUCK));
+        let stuck = end.is_none();
         if stuck {
             self.shared.process.signal(Signal::KILL).map_err(call("pidfd_send_signal"))?;
-            ending = self.shared.await_end(STUCK);
+            end = self.shared.await_end(STUCK);
         }
-        let Some(ending) = ending else { return Err(ZygoteError::Stuck(STUCK)) };
+        let Some(end) = end else { return Err(ZygoteError::Stuck(STUCK)) };
         if let Some(listener) = lock(&self.listener).take() {
             let _ = listener.join();
         }
-        // The zygote reaps its workers; after its own violent death only this tells when they are gone.
-        let mut watch = [Watch::new(&self.life, Interest::Read)];
-        poll(&mut watch, Some(VANISH)).map_err(call("poll"))?;
-        match ending {
+        self.shared.await_vanishing();
+        match end {
             _ if stuck => Err(ZygoteError::Stuck(STUCK)),
-            Ending::Code(ORDERLY) | Ending::Unknown => Ok(()),
-            ending => Err(ZygoteError::Lost { ending }),
+            End { orderly: true, .. } => Ok(()),
+            End { ending, .. } => Err(ZygoteError::Lost { ending }),
         }
     }
 
     /// The zygote's process number.
+    #[cfg(test)]
     pub(crate) fn pid(&self) -> u32 {
         self.shared.process.pid().get()
     }
@@ -143,6 +143,21 @@ impl WorkerProcess {
         let _ = self.shared.send(&Request::Kill { id: self.id }, None);
     }
 
+    /// Sets `event` when its end is reported; at once if it has been. A descendant that escaped from its
+    /// process group can hold its end of the stream, which then never reads the end.
+    pub(crate) fn on_end(&self, event: &Arc<Event>) {
+        let mut state = lock(&self.card.state);
+        state.wake = Some(Arc::clone(event));
+        if state.exit.is_some() {
+            state.wake();
+        }
+    }
+
+    /// Whether its end was reported: everything it ever wrote has arrived.
+    pub(crate) fn has_ended(&self) -> bool {
+        lock(&self.card.state).exit.is_some()
+    }
+
     /// Waits for its end; `None` if the time is over first.
     pub(crate) fn wait(&self, bound: Duration) -> Option<Exit> {
         let state = lock(&self.card.state);
@@ -155,6 +170,8 @@ impl WorkerProcess {
 struct Shared {
     process: Process,
     control: Control,
+    /// Reads the end when the zygote and all its workers are gone: each holds the other end while it lives.
+    life: Socket,
     book: Mutex<Book>,
     /// Notified when the phase becomes `Over`.
     over: Condvar,
@@ -172,10 +189,15 @@ enum Phase {
     Open,
     Closing,
     /// The zygote is gone and reaped.
-    Over {
-        asked: bool,
-        ending: Ending,
-    },
+    Over(End),
+}
+
+/// How the zygote ended, and whether that was by the book: it was told to, and had reported every worker.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    ending: Ending,
+    asked: bool,
+    orderly: bool,
 }
 
 /// What is known of one worker.
@@ -189,11 +211,24 @@ struct Card {
 struct CardState {
     pid: Option<Pid>,
     exit: Option<Exit>,
+    wake: Option<Arc<Event>>,
+}
+
+impl CardState {
+    fn wake(&self) {
+        if let Some(event) = &self.wake {
+            // It can refuse only if it was never made; then nobody waits on it.
+            let _ = event.set();
+        }
+    }
 }
 
 impl Card {
     fn strike(&self, exit: Exit) {
-        lock(&self.state).exit.get_or_insert(exit);
+        let mut state = lock(&self.state);
+        state.exit.get_or_insert(exit);
+        state.wake();
+        drop(state);
         self.changed.notify_all();
     }
 }
@@ -207,8 +242,8 @@ impl Shared {
         let mut book = self.book();
         match book.phase {
             Phase::Open => {}
-            Phase::Over { asked: false, ending } => return Err(ZygoteError::Lost { ending }),
-            Phase::Closing | Phase::Over { .. } => return Err(ZygoteError::Closed),
+            Phase::Over(End { asked: false, ending, .. }) => return Err(ZygoteError::Lost { ending }),
+            Phase::Closing | Phase::Over(_) => return Err(ZygoteError::Closed),
         }
         book.last += 1;
         let id = book.last;
@@ -226,12 +261,11 @@ impl Shared {
         first
     }
 
-    fn await_end(&self, bound: Duration) -> Option<Ending> {
-        let waited = self
-            .over
-            .wait_timeout_while(self.book(), bound, |book| !matches!(book.phase, Phase::Over { .. }));
+    fn await_end(&self, bound: Duration) -> Option<End> {
+        let waited =
+            self.over.wait_timeout_while(self.book(), bound, |book| !matches!(book.phase, Phase::Over(_)));
         match waited.unwrap_or_else(PoisonError::into_inner).0.phase {
-            Phase::Over { ending, .. } => Some(ending),
+            Phase::Over(end) => Some(end),
             Phase::Open | Phase::Closing => None,
         }
     }
@@ -267,7 +301,7 @@ impl Shared {
 
     /// The zygote does not hold its end any more: how it ended is known in a moment.
     fn lost(&self) -> ZygoteError {
-        ZygoteError::Lost { ending: self.await_end(STUCK).unwrap_or(Ending::Unknown) }
+        ZygoteError::Lost { ending: self.await_end(STUCK).map_or(Ending::Unknown, |end| end.ending) }
     }
 
     /// The listener thread: answers until the zygote is gone, then reaps it and strikes every card left.
@@ -298,18 +332,37 @@ impl Shared {
         let ending = self.end_of_zygote();
         let cards = {
             let mut book = self.book();
-            book.phase = Phase::Over { asked: matches!(book.phase, Phase::Closing), ending };
-            std::mem::take(&mut book.cards)
+            let cards = std::mem::take(&mut book.cards);
+            let asked = matches!(book.phase, Phase::Closing);
+            let orderly =
+                asked && cards.is_empty() && matches!(ending, Ending::Code(ORDERLY) | Ending::Unknown);
+            book.phase = Phase::Over(End { ending, asked, orderly });
+            cards
         };
         for card in cards.values() {
-            // The kernel kills a worker whose zygote dies; its subprocesses are in its group. That group's
-            // number is safe: nobody but us has had the time to see it empty and use it again.
-            if let Some(pid) = lock(&card.state).pid {
-                let _ = kill_group(pid, Signal::KILL);
-            }
             card.strike(Exit::unmeasured(Status::ZygoteLost));
         }
         self.over.notify_all();
+        if !cards.is_empty() {
+            self.kill_what_is_left(cards.values().filter_map(|card| lock(&card.state).pid));
+        }
+    }
+
+    /// The kernel kills the workers of a dead zygote; their subprocesses, in their process groups, are ours to
+    /// kill. The number of a group with members is not given to anybody else; but a process that has it when
+    /// all workers are gone is a stranger, who got it because the group was empty.
+    fn kill_what_is_left(&self, leaders: impl Iterator<Item = Pid>) {
+        self.await_vanishing();
+        for leader in leaders {
+            if !procfs::is_alive(leader) {
+                let _ = kill_group(leader, Signal::KILL);
+            }
+        }
+    }
+
+    /// Waits until the zygote and its workers have let go of everything.
+    fn await_vanishing(&self) {
+        let _ = poll(&mut [Watch::new(&self.life, Interest::Read)], Some(VANISH));
     }
 
     fn end_of_zygote(&self) -> Ending {

@@ -1,11 +1,11 @@
 //! The loop inside the zygote: fork on request, kill on request, reap, report; and go when the program goes.
 //!
-//! It waits for three things at once, without a time limit: a request, the end of a child, the end of the
-//! program. Replies of one round travel as one message. Nothing here starts a thread.
+//! It waits for three things at once: a request, the end of a child, the end of the
+//! program. Replies travel together where they can. Nothing here starts a thread.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use minigun_os::{
     ChildSignals, Control, EngineFd, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child,
@@ -23,6 +23,10 @@ const PROGRAM_GONE: i32 = 90;
 pub(super) const REFUSED: i32 = 91;
 /// Exit code of a worker that could not be set up, or whose zygote died at once.
 const NOT_SET_UP: i32 = 92;
+
+/// How long the news that a worker was made may wait for company: the program needs it for display only, and a
+/// worker that lives less long is then reported in one message, which spares a wake-up per worker.
+const COMPANY: Duration = Duration::from_millis(1);
 
 /// Requests taken in one round before the ended are looked after.
 const ROUND: usize = 16;
@@ -43,6 +47,7 @@ pub(super) fn serve(control: Control, program: Process, alone: &SingleThreaded, 
         ids: BTreeMap::new(),
         pids: BTreeMap::new(),
         replies: Vec::with_capacity(BATCH * RECORD),
+        urgent: true,
         close_by: None,
     };
     server.reply(message::ready());
@@ -66,6 +71,8 @@ struct Server<'a> {
     pids: BTreeMap<u64, Pid>,
     ids: BTreeMap<Pid, u64>,
     replies: Vec<u8>,
+    /// Whether one of the replies must go out now.
+    urgent: bool,
     /// Set by a request to close: no more workers; the deadline, until it has struck.
     close_by: Option<Option<Instant>>,
 }
@@ -85,7 +92,9 @@ impl From<io::Error> for Stop {
 impl Server<'_> {
     fn run(&mut self) -> Result<(), Stop> {
         loop {
-            self.flush()?;
+            if self.urgent || self.replies.len() >= BATCH * RECORD {
+                self.flush()?;
+            }
             if self.close_by.is_some() && self.pids.is_empty() {
                 return Ok(());
             }
@@ -96,9 +105,13 @@ impl Server<'_> {
                 Watch::new(&self.children, Interest::Read),
                 Watch::new(&self.program, Interest::Read),
             ];
-            if poll(&mut watches, left)? == 0 {
-                self.close_by = Some(None);
-                self.kill_all();
+            let company = (!self.replies.is_empty()).then_some(COMPANY);
+            if poll(&mut watches, left.into_iter().chain(company).min())? == 0 {
+                self.urgent = true;
+                if deadline.is_some_and(|at| at <= Instant::now()) {
+                    self.close_by = Some(None);
+                    self.kill_all();
+                }
                 continue;
             }
             let [requests, ended, gone] = watches.map(|watch| watch.is_ready());
@@ -144,6 +157,7 @@ impl Server<'_> {
         let Some(socket) = carried.map(Socket::from).filter(|_| self.close_by.is_none()) else {
             // A descriptor is lost when this process has no room for one more.
             const EMFILE: i32 = 24;
+            self.urgent = true;
             self.reply(message::spawn_failed(id, EMFILE));
             return;
         };
@@ -160,7 +174,10 @@ impl Server<'_> {
                 self.ids.insert(pid, id);
                 self.reply(message::spawned(id, pid));
             }
-            Err(error) => self.reply(message::spawn_failed(id, error.raw_os_error().unwrap_or(0))),
+            Err(error) => {
+                self.urgent = true;
+                self.reply(message::spawn_failed(id, error.raw_os_error().unwrap_or(0)));
+            }
         }
     }
 
@@ -172,6 +189,7 @@ impl Server<'_> {
             let Some(reaped) = reap(pid, false)? else { break };
             if let Some(id) = self.ids.remove(&pid) {
                 self.pids.remove(&id);
+                self.urgent = true;
                 self.reply(message::ended(id, &reaped));
                 if self.replies.len() >= BATCH * RECORD {
                     self.flush()?;
@@ -212,6 +230,7 @@ impl Server<'_> {
             }
         }
         self.replies.clear();
+        self.urgent = false;
         Ok(())
     }
 }

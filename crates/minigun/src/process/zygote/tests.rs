@@ -218,7 +218,10 @@ fn a_killed_zygote_wakes_every_waiter() {
     assert!(matches!(zygote.spawn(0, 0, ""), Err(ZygoteError::Lost { .. })));
     workers[0].kill();
     let error = zygote.close(LONG).unwrap_err();
-    assert_eq!(error.to_string(), "the fork server was lost: killed by SIGKILL (9); its workers went with it");
+    assert_eq!(
+        error.to_string(),
+        "the fork server was lost: killed by SIGKILL (9); its workers went with it"
+    );
     assert!(handles.iter().all(is_gone) && is_gone(&sleeper));
     assert!(!procfs::children_of(Pid::current()).unwrap().contains(&Pid::new(zygote.pid()).unwrap()));
 }
@@ -247,7 +250,9 @@ fn two_zygotes_hold_nothing_of_each_other() {
 
     let sockets_of = |pid: u32| -> Vec<_> {
         let fds = procfs::fds_of(Pid::new(pid).unwrap()).unwrap().into_iter();
-        fds.map(|(_, target)| target).filter(|target| target.to_string_lossy().starts_with("socket:")).collect()
+        fds.map(|(_, target)| target)
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .collect()
     };
     let ours = procfs::open_fds().unwrap();
     let ends: Vec<_> = workers
@@ -255,14 +260,24 @@ fn two_zygotes_hold_nothing_of_each_other() {
         .map(|worker| worker.socket().engine_fd().number())
         .map(|number| ours.iter().find(|(open, _)| *open == number).unwrap().1.clone())
         .collect();
-    let processes = [zygotes[0].pid(), zygotes[1].pid(), third.pid(), pid_of(&workers[0]), pid_of(&workers[1]), pid_of(&late)];
+    let processes = [
+        zygotes[0].pid(),
+        zygotes[1].pid(),
+        third.pid(),
+        pid_of(&workers[0]),
+        pid_of(&workers[1]),
+        pid_of(&late),
+    ];
     let held = processes.map(sockets_of);
     for (at, sockets) in held.iter().enumerate() {
         assert!(ends.iter().all(|end| !sockets.contains(end)), "{at} holds a program's end");
-        for other in 0..held.len() {
+        for (other, others) in held.iter().enumerate() {
             // A worker shares only the sign of life with its own zygote: 0 with 3, 1 with 4, 2 with 5.
-            let shared = sockets.iter().filter(|socket| held[other].contains(socket)).count();
-            assert!(at == other || shared == usize::from(at % 3 == other % 3), "{at} and {other} share {shared}");
+            let shared = sockets.iter().filter(|socket| others.contains(socket)).count();
+            assert!(
+                at == other || shared == usize::from(at % 3 == other % 3),
+                "{at} and {other} share {shared}"
+            );
         }
         assert!(sockets.len() <= 2, "{at} holds {sockets:?}");
     }

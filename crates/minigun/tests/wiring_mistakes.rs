@@ -1,0 +1,202 @@
+//! Mistakes in the wiring: all of them at once, before anything starts, each with its remedy.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Marks, error_of, within};
+use minigun::{Error, Flow, Mistake, Pipeline, merge, processes, scope, threads};
+
+fn mistakes(p: Pipeline) -> Vec<Mistake> {
+    match error_of(p) {
+        Error::Wiring { mistakes, .. } => mistakes,
+        other => panic!("mistakes in the wiring were expected, not: {other}"),
+    }
+}
+
+fn only_mistake(p: Pipeline) -> (Mistake, String) {
+    let mut mistakes = mistakes(p);
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    let mistake = mistakes.remove(0);
+    let text = mistake.to_string();
+    (mistake, text)
+}
+
+#[test]
+fn a_flow_that_nobody_consumes() {
+    within("unconsumed", || {
+        let p = Pipeline::new("unconsumed");
+        let _flow = p.source("in", 0..3).map("last", |n| n);
+        let (mistake, text) = only_mistake(p);
+        assert_eq!(mistake, Mistake::Unconsumed { stages: vec!["last".to_string()] });
+        assert_eq!(
+            text,
+            "nothing consumes what comes out of `last`: end the flow with `consumer`, `collect`, `fold`, \
+             `router` or `discard`"
+        );
+        let p = Pipeline::new("merged");
+        let _flow = merge([p.source("one", 0..3), p.source("two", 0..3)]);
+        assert!(only_mistake(p).1.contains("`one` and `two`"));
+        let p = Pipeline::new("port");
+        let (port, _flow) = p.inlet("way in");
+        p.source("in", 0..3).send_to(&port);
+        assert_eq!(only_mistake(p).0, Mistake::Unconsumed { stages: vec!["way in".to_string()] });
+        let p = Pipeline::new("block");
+        let _flow = p.source("in", 0..3).threads(2, |s| s.map("inside", |n| n));
+        assert_eq!(only_mistake(p).0, Mistake::Unconsumed { stages: vec!["inside".to_string()] });
+    });
+}
+
+#[test]
+fn a_port_to_which_nobody_sends() {
+    within("port", || {
+        let p = Pipeline::new("port");
+        let (_port, flow) = p.inlet::<i32>("way in");
+        flow.discard();
+        let (mistake, text) = only_mistake(p);
+        assert_eq!(mistake, Mistake::UnusedPort { port: "way in".to_string() });
+        assert_eq!(
+            text,
+            "no router or policy sends to the port `way in`: name it in a `router`, `processor_to` or \
+             `send_to`, or remove the inlet"
+        );
+    });
+}
+
+#[test]
+fn two_stages_of_one_name() {
+    within("names", || {
+        let p = Pipeline::new("names");
+        p.source("same", 0..3).map("same", |n| n).map("same", |n| n).discard();
+        let (mistake, text) = only_mistake(p);
+        assert_eq!(mistake, Mistake::DuplicateName { name: "same".to_string() });
+        assert_eq!(text, "two stages are called `same`: give each its own name");
+    });
+}
+
+#[test]
+fn a_block_without_workers() {
+    within("workers", || {
+        for text in ["threads:0", "processes:0", "process_per_batch:0"] {
+            let p = Pipeline::new("workers");
+            let flow = p.source("in", 0..3);
+            let step = |s: minigun::Segment<i32>| s.map("first", |n| n).map("second", |n| n);
+            match text {
+                "threads:0" => flow.threads(0, |s| s.map("first", |n| n).map("second", |n| n)).discard(),
+                "processes:0" => flow.on(processes(0), step).discard(),
+                _ => flow.on(minigun::Executor::ProcessPerBatch(0), step).discard(),
+            };
+            let (mistake, told) = only_mistake(p);
+            assert_eq!(mistake, Mistake::NoWorkers { block: "first + second".to_string() }, "{text}");
+            assert_eq!(told, "the block of `first + second` has 0 workers: give it at least 1");
+        }
+    });
+}
+
+#[test]
+fn flows_and_ports_of_another_pipeline() {
+    within("another", || {
+        let (p, q) = (Pipeline::new("ours"), Pipeline::new("theirs"));
+        p.source("in", 0..3).merge(q.source("stranger", 0..3)).discard();
+        let (mistake, text) = only_mistake(p);
+        assert_eq!(mistake, Mistake::OtherPipeline { stage: "stranger".to_string() });
+        assert_eq!(
+            text,
+            "`stranger` is joined to a flow or port of another pipeline: make both from one `Pipeline`"
+        );
+        let p = Pipeline::new("ours");
+        let (port, _flow) = q.inlet("their port");
+        p.source("in", 0..3).threads(2, |s| s.router("route", &port, |n, port| port.emit(n)));
+        assert_eq!(only_mistake(p).0, Mistake::OtherPipeline { stage: "route".to_string() });
+    });
+}
+
+#[test]
+fn batches_of_nothing() {
+    within("batches", || {
+        let p = Pipeline::new("batches");
+        p.source("in", 0..3).batch(0).rebatch(0).discard();
+        let found = mistakes(p);
+        let expected = ["batch", "rebatch"].map(|stage| Mistake::EmptyBatch { stage: stage.to_string() });
+        assert_eq!(found, expected);
+        assert_eq!(found[0].to_string(), "`batch` makes batches of 0 items: give it at least 1");
+    });
+}
+
+#[test]
+fn a_block_that_returns_a_flow_made_elsewhere() {
+    within("elsewhere", || {
+        let p = Pipeline::new("elsewhere");
+        let done = p.source("first", 0..3).discard();
+        let mut kept: Option<Flow<i32, scope::Thread>> = None;
+        p.source("second", 0..3).threads(1, |s| {
+            kept = Some(s.map("kept", |n| n));
+            done
+        });
+        p.source("third", 0..3)
+            .threads(1, |s| {
+                s.consumer("own", drop);
+                kept.take().unwrap()
+            })
+            .discard();
+        let found = mistakes(p);
+        let expected = Mistake::NotOfThisBlock { block: "own".to_string() };
+        assert!(found.contains(&expected), "{found:?}");
+        assert_eq!(
+            expected.to_string(),
+            "the closure of the block of `own` returns a flow that was made elsewhere: return the last flow \
+             made from its argument"
+        );
+    });
+}
+
+#[test]
+fn a_stage_hook_without_a_stage() {
+    within("hooks", || {
+        for hook in ["before", "after"] {
+            let p = Pipeline::new("hooks");
+            let (port, flow) = p.inlet("port");
+            p.source("in", 0..3).send_to(&port);
+            if hook == "before" {
+                flow.before(|| ()).discard()
+            } else {
+                flow.after(|| ()).discard()
+            };
+            let (mistake, text) = only_mistake(p);
+            assert_eq!(mistake, Mistake::NoStage { hook });
+            let told =
+                format!("`{hook}` does not stand right behind a stage: write it after the step it is for");
+            assert_eq!(text, told);
+        }
+    });
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_and_nothing_starts() {
+    within("all", || {
+        let (p, q) = (Pipeline::new("all wrong"), Pipeline::new("another"));
+        let marks = Marks::new();
+        let (producer, hook, forked) = (Arc::clone(&marks), Arc::clone(&marks), Arc::clone(&marks));
+        p.before_run(move || hook.add("before_run")).before_fork(move || forked.add("before_fork"));
+        let _lonely = p.producer("lonely", move |out| {
+            producer.add("produced");
+            out.emit(1);
+        });
+        let (_port, flow) = p.inlet::<i32>("unused");
+        flow.before(|| ()).batch(0).discard();
+        p.source("twin", 0..3).map("twin", |n| n).discard();
+        p.source("none", 0..3).on(threads(0), |s| s.map("no workers", |n| n)).discard();
+        p.source("ours", 0..3).merge(q.source("stranger", 0..3)).discard();
+        p.source("forks", 0..3).processes(1, |s| s.map("in a process", |n| n)).discard();
+        let error = error_of(p);
+        let text = error.to_string();
+        let Error::Wiring { pipeline, mistakes } = error else { panic!("{text}") };
+        assert_eq!(pipeline, "all wrong");
+        assert_eq!(mistakes.len(), 7, "{text}");
+        assert_eq!(text.lines().count(), 8, "one line each, and one that names the pipeline: {text}");
+        for word in ["`lonely`", "`unused`", "`before`", "`batch`", "`twin`", "`no workers`", "`stranger`"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        assert_eq!(marks.lines(), [""; 0], "nothing was started");
+    });
+}
