@@ -41,3 +41,62 @@ pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Failures of one stage whose text is kept for the report.
 pub const KEPT_FAILURES: usize = 10;
+
+/// The table of this module's documentation: name, value, meaning.
+#[cfg(test)]
+fn table() -> String {
+    let seconds = |time: Duration| match time.as_millis() {
+        ms if ms < 1000 => format!("{ms} ms"),
+        _ => format!("{} s", time.as_secs()),
+    };
+    let bytes = |n: usize| match n {
+        n if n >= 1 << 30 => format!("{} GiB", n >> 30),
+        n if n >= 1 << 20 => format!("{} MiB", n >> 20),
+        n => format!("{} KiB", n >> 10),
+    };
+    let rows = [
+        ("queue before a stage", format!("{QUEUE_ITEMS} items"), "`Block::queue`"),
+        ("outputs held back by one attempt on a thread", format!("{HELD_ITEMS} items"), "fixed"),
+        ("in flight to one worker", format!("{WINDOW_ITEMS} items, {}", bytes(HELD_BYTES)), "fixed"),
+        ("a frame is filled to", format!("{}, {}", bytes(FRAME_BYTES), seconds(FRAME_WORK)), "fixed"),
+        ("largest frame", bytes(LARGEST_FRAME), "fixed"),
+        ("largest encoded item, and all outputs of one", bytes(LARGEST_ITEM), "fixed"),
+        ("a ready result waits for a busy worker at most", seconds(RESULT_WAIT), "fixed"),
+        ("items checked by a round trip, per border and worker", CHECKED_ITEMS.to_string(), "fixed"),
+        (
+            "worker deaths in the window before the run ends",
+            MAX_RESTARTS.to_string(),
+            "`Block::max_restarts`",
+        ),
+        ("that window", seconds(RESTART_WINDOW), "fixed"),
+        (
+            "deaths charged to one item before its policy",
+            CRASH_ATTEMPTS.to_string(),
+            "`Block::crash_attempts`",
+        ),
+        ("attempts at an item", "1".to_string(), "`Block::retry`"),
+        (
+            "first wait, longest wait of `Backoff::default()`",
+            format!("{}, {}", seconds(BACKOFF_FIRST), seconds(BACKOFF_MAX)),
+            "`Backoff::exponential`",
+        ),
+        ("a new worker's hello", seconds(HELLO_BOUND), "fixed"),
+        ("`after_fork` hooks and `_init` closures of a worker", seconds(INIT_BOUND), "fixed"),
+        ("grace for a worker to end, and for threads in user code after a stop", seconds(GRACE), "fixed"),
+        ("failed items kept in the report, per stage", KEPT_FAILURES.to_string(), "fixed"),
+    ];
+    let mut table = String::from("| what | default | set by |\n|---|---|---|\n");
+    for (what, default, set_by) in rows {
+        table.push_str(&format!("| {what} | {default} | {set_by} |\n"));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_documented_table_is_made_from_the_constants() {
+        let documented = include_str!("defaults.md");
+        assert_eq!(documented, super::table(), "defaults.md should be:\n{}", super::table());
+    }
+}

@@ -1,4 +1,49 @@
-//! minigun
+//! Pipelines whose steps run on threads, in worker processes, or in a fresh process for every batch, without
+//! losing an item.
+//!
+//! ```
+//! use minigun::Pipeline;
+//!
+//! let p = Pipeline::new("tour");
+//! let words = p
+//!     .source("lines", ["a b", "c d e"].map(String::from))
+//!     .processes(2, |s| s.flat_map("split", |line| line.split(' ').map(str::to_owned).collect::<Vec<_>>()))
+//!     .collect("words");
+//! let mut report = p.run()?;
+//! assert_eq!(report.take(words).len(), 5);
+//! # Ok::<(), minigun::Error>(())
+//! ```
+//!
+//! # A tour
+//!
+//! * [`Pipeline`] makes sources ([`source`](Pipeline::source), [`producer`](Pipeline::producer),
+//!   [`lines`](Pipeline::lines), [`channel`](Pipeline::channel)), ports ([`inlet`](Pipeline::inlet)), handles
+//!   ([`counter`](Pipeline::counter), [`collector`](Pipeline::collector)) and hooks, and is
+//!   [`run`](Pipeline::run).
+//! * [`Flow`] is the typed end of what has been written so far; every step takes it and returns the next. Flows
+//!   are cloned (every clone gets every item), [`merge`]d, and ended by a consumer, a [`Collected`], a
+//!   [`Folded`] or a [`Receiver`].
+//! * [`Flow::on`] runs steps where a [`Block`] head says: [`inline`], [`threads`], [`processes`],
+//!   [`process_per_batch`], or an [`Executor`] value. Policies stand on the head: [`retry`](Block::retry),
+//!   [`skip`](Block::skip), [`stop`](Block::stop).
+//! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
+//!   [`Mistake`] say what went wrong and what to do about it.
+//! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
+//!
+//! # What a fork means
+//!
+//! `run` forks a fork server before it starts a thread of its own; every worker is forked by that server. So a
+//! worker sees what the program had in memory when `run` began, copy-on-write, and what it changes there the
+//! program never sees. Emitted items, counters and collectors come back, with the commit of their item. All
+//! workers of one server start with the same state of random generators seeded before the run: seed those in
+//! an `_init` closure. The program's threads do not exist in a worker; a lock that one of them held at the fork
+//! stays locked there, so workers should use what they made themselves.
+//!
+//! # How the crate is laid out
+//!
+//! `pipeline` is the builder, `graph` the wiring as plain data, `stage` what a step does with an item and the
+//! transaction around it, `exec` where blocks run, `process` the worker processes, `run` a run from launch to
+//! report. The system calls are in `minigun-os`; this crate has no `unsafe` code.
 #![forbid(unsafe_code)]
 
 mod codec;
@@ -38,3 +83,8 @@ pub use stage::handles::{Collector, Counter};
 pub use stage::output::{Output, Stopped};
 pub use stats::{FailedItem, StageFigures};
 pub use wire::Wire;
+
+/// The README's program is compiled and run by `cargo test`.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,6 +4,7 @@
 //! guard holds, in this order: the process-wide fork lock, the standard streams, the descriptor table; and it
 //! blocks all signals last. The child inherits all of it held by the one thread it has, and lets go.
 
+use std::backtrace::Backtrace;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
@@ -76,8 +77,13 @@ impl Streams {
     /// streams, so where other threads exist a helper thread tries first. Between its answer and our own
     /// taking another thread can slip in, but one that keeps a stream for ever was most likely found out.
     fn take(patience: Duration) -> Option<Streams> {
-        if procfs::threads().ok() != Some(1) && !Streams::are_free(patience) {
-            return None;
+        if procfs::threads().ok() != Some(1) {
+            if !Streams::are_free(patience) {
+                return None;
+            }
+            // The lock of the backtraces cannot be held, only met free a moment before the fork. Before the
+            // streams are taken: a thread that prints its backtrace to one of them needs both.
+            drop(Backtrace::force_capture());
         }
         let mut stdout = io::stdout().lock();
         // Text left in the buffer would be printed twice. A stream that fails here fails its own users too.
@@ -88,7 +94,8 @@ impl Streams {
     fn are_free(patience: Duration) -> bool {
         let (free, answer) = mpsc::sync_channel(1);
         let probe =
-            thread::Builder::new().name("minigun-probe".into()).stack_size(64 << 10).spawn(move || {
+            thread::Builder::new().name("minigun-probe".into()).stack_size(256 << 10).spawn(move || {
+                drop(Backtrace::force_capture());
                 // Flushing here, not only after: a full pipe is then met within the bound as well.
                 let _ = io::stdout().lock().flush();
                 drop(io::stderr().lock());

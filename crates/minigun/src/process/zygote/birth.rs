@@ -5,6 +5,7 @@
 //! each step on a board shared with the program. If it hangs, the board names the lock; it is killed and
 //! forked again, which nearly always meets the lock free.
 
+use std::backtrace::Backtrace;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::{self, Write};
@@ -147,13 +148,14 @@ fn zygote_main(
 }
 
 /// What is tried, in the order of trying; the board holds the index.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     "what it inherited (a handler that other code runs at a fork)",
     "the memory allocator",
     "standard output",
     "standard error",
     "the environment",
     "the unwinder (the loader's lock)",
+    "the lock under which backtraces are made (a panic was just being printed)",
 ];
 
 fn suspect(step: &AtomicU8) -> &'static str {
@@ -176,6 +178,10 @@ fn prove(step: &AtomicU8) {
     black_box(std::env::var_os("MINIGUN_PROOF"));
     at(5);
     let _ = catch_unwind(AssertUnwindSafe(|| resume_unwind(Box::new(()))));
+    at(6);
+    // A panic in a worker is printed under this lock, and with backtraces on it is held for long. Capturing
+    // takes it, and does not resolve symbols, which would take long here too.
+    drop(black_box(Backtrace::force_capture()));
 }
 
 /// Names the call that failed.
