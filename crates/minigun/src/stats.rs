@@ -41,7 +41,7 @@ pub struct FailedItem {
 }
 
 /// A reading of one stage's figures.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StageFigures {
     /// Items that arrived and were committed (a source: 0).
     pub items_in: u64,

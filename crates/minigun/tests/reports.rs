@@ -118,3 +118,17 @@ fn what_a_failing_run_leaves_undone_is_abandoned() {
         figures.wait();
     });
 }
+
+#[test]
+fn a_report_is_serialised_with_its_stages_and_counters() {
+    let p = Pipeline::new("written");
+    let seen = p.counter("seen");
+    p.source("in", 0..5u64).threads(2, move |s| s.consumer("out", move |_| seen.add(1)));
+    let report = p.run().expect("runs");
+    let json = serde_json::to_value(&report).expect("is serialised");
+    assert_eq!(json["pipeline"], "written");
+    assert_eq!(json["counters"], serde_json::json!([["seen", 5]]));
+    let out = &json["stages"][1];
+    assert_eq!((&out["name"], &out["place"]), (&"out".into(), &"threads:2".into()));
+    assert_eq!((&out["figures"]["items_in"], &out["figures"]["completed"]), (&5.into(), &5.into()));
+}

@@ -103,13 +103,6 @@ pub enum Mistake {
         /// Which of the two.
         hook: &'static str,
     },
-    /// A process block whose items cannot be sent to a process, or a place that cannot stand there.
-    Misplaced {
-        /// The block's steps.
-        block: String,
-        /// Why it cannot stand there.
-        why: String,
-    },
 }
 
 impl fmt::Display for Mistake {
@@ -147,7 +140,6 @@ impl fmt::Display for Mistake {
             Mistake::NoStage { hook } => {
                 write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")
             }
-            Mistake::Misplaced { block, why } => write!(f, "the block of `{block}` cannot stand here: {why}"),
         }
     }
 }

@@ -57,7 +57,7 @@ impl Claims {
         self.byte(index).compare_exchange(OFFERED, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// By the worker: the item's result is ready to be sent.
+    /// By the worker: the item was run; what is left is to send its result.
     pub(crate) fn done(&self, index: u64) {
         self.byte(index).store(DONE, Ordering::Release);
     }

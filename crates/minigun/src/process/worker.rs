@@ -119,8 +119,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         if claims.claim(index) {
                             let started = Instant::now();
                             let outcome = self.item(&mut attempt, item);
-                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, started)?;
+                            // Before its result is sent: a death from here on is not this item's doing.
                             claims.done(index);
+                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, started)?;
                             served += 1;
                         }
                         index += 1;

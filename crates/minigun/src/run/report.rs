@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::ser::SerializeStruct;
+
 use super::shared::Shared;
 use crate::error::Error;
 use crate::graph::Graph;
@@ -22,7 +24,7 @@ pub struct Report {
 }
 
 /// What one stage did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct StageReport {
     /// The stage's name.
     pub name: String,
@@ -153,6 +155,18 @@ impl<T: Wire> Outcome for Collector<T> {
             Ok(values) => Ok(values.0),
             Err(_) => Err(Error::Handle { what: "a collector", why: "its values are of another type" }),
         }
+    }
+}
+
+/// As `{pipeline, seconds, stages, counters}`; the values of handles are not part of it.
+impl serde::Serialize for Report {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut report = serializer.serialize_struct("Report", 4)?;
+        report.serialize_field("pipeline", &self.pipeline)?;
+        report.serialize_field("seconds", &self.elapsed.as_secs_f64())?;
+        report.serialize_field("stages", &self.stages)?;
+        report.serialize_field("counters", &self.totals.counters())?;
+        report.end()
     }
 }
 

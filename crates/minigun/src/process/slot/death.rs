@@ -1,0 +1,77 @@
+//! The worker's end: how it died, which item is charged with it, and who replaces it.
+
+use super::{Slot, Step};
+use crate::defaults::INIT_BOUND;
+use crate::error::Error;
+use crate::failure::{Failure, FailureKind};
+use crate::process::link::{Link, Stage};
+use crate::process::zygote::{Exit, Status};
+
+impl<T: Send + 'static> Slot<'_, T> {
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.link.as_ref().and_then(Link::pid)
+    }
+
+    /// The worker's socket is at its end.
+    pub(super) fn ended(&mut self) -> Step {
+        let Some(link) = self.link.take() else { return Ok(()) };
+        if link.stage == Stage::Gone && self.desk.ledger.lock().live() == 0 {
+            return Ok(());
+        }
+        let exit = link.exit();
+        self.died(&link, exit)?;
+        if self.block.fresh || self.input_ended { Ok(()) } else { self.fork() }
+    }
+
+    /// The worker died: the item it was running is charged with it, the others are run elsewhere.
+    pub(super) fn died(&mut self, link: &Link, exit: Option<Exit>) -> Step {
+        let pid = link.pid().map_or(String::new(), |pid| format!("process {pid} "));
+        let how = exit.as_ref().map_or("ended, nobody could tell how".to_string(), ToString::to_string);
+        if let Some(Exit { status: Status::ZygoteLost, .. }) = exit {
+            return self.fail(self.zygote_error("it died, and its workers with it"));
+        }
+        self.stats.died();
+        let flight = self.desk.ledger.lock().clear();
+        let (suspects, others): (Vec<_>, Vec<_>) =
+            flight.into_iter().partition(|(index, _)| self.desk.claims.is_running(*index));
+        self.block.crew.put_back(others.into_iter().map(|(_, parcel)| parcel));
+        let when = match (suspects.first(), link.stage) {
+            (Some((_, parcel)), _) => format!("while it ran item {}", parcel.number),
+            (None, Stage::Forked | Stage::Starting) => "while it started".to_string(),
+            (None, _) => "between items".to_string(),
+        };
+        let cause = format!("{pid}{how} {when}");
+        for (_, mut parcel) in suspects {
+            parcel.deaths += 1;
+            if parcel.deaths < self.block.settings.crash_attempts {
+                self.block.crew.put_back([parcel]);
+                continue;
+            }
+            let text = format!(
+                "its worker died {} times while running it, the last time: {pid}{how}",
+                parcel.deaths
+            );
+            let attempts = parcel.attempts + parcel.deaths;
+            self.settle_failure(parcel.number, attempts, Failure::new(FailureKind::Death, text), None)?;
+        }
+        let was_ready = link.stage >= Stage::Ready;
+        match self.block.crew.died(was_ready, cause, &self.block.settings, &self.block.name) {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// A worker that did not do in time what it owed is killed; its end is then seen on its socket.
+    pub(super) fn overdue(&mut self) -> Step {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        link.kill();
+        link.deadline = None;
+        match link.stage {
+            Stage::Starting => {
+                let cause = format!("its hooks and `_init` closures took longer than {INIT_BOUND:?}");
+                self.fail(Error::Init { stage: self.block.name.to_string(), cause })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Out: which items a worker gets, and the frame that carries them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Slot, Step};
+use crate::defaults::{HELD_BYTES, LARGEST_ITEM};
+use crate::failure::{Failure, FailureKind};
+use crate::process::crew::Again;
+use crate::process::frame::{self, Kind};
+use crate::process::ledger::Parcel;
+use crate::process::link::Stage;
+use crate::queue::{Kept, Pop};
+use crate::stage::exit::codec_failure;
+
+impl<T: Send + 'static> Slot<'_, T> {
+    /// How many items may be sent to the worker now.
+    pub(super) fn credit(&self) -> usize {
+        let ledger = self.desk.ledger.lock();
+        if self.block.fresh {
+            // A worker of its own for every item: the next one is forked when this one is gone.
+            return usize::from(self.link.is_none());
+        }
+        if self.link.as_ref().is_none_or(|link| link.stage != Stage::Ready) {
+            return 0;
+        }
+        let frame = self.pace.items();
+        if ledger.live() > frame || ledger.bytes() >= HELD_BYTES { 0 } else { frame.min(ledger.room()) }
+    }
+
+    pub(super) fn feed(&mut self) -> Step<bool> {
+        if self.input_ended {
+            return Ok(false);
+        }
+        let credit = self.credit();
+        if credit == 0 {
+            return Ok(false);
+        }
+        let mut parcels = Vec::new();
+        let mut items = VecDeque::new();
+        while parcels.len() + items.len() < credit
+            && let Some(again) = self.block.crew.again()
+        {
+            match again {
+                Again::Parcel(parcel) => parcels.push(parcel),
+                Again::Unencoded(kept) => items.push_back(kept),
+            }
+        }
+        let mut elsewhere = true;
+        if parcels.is_empty() && items.is_empty() {
+            elsewhere = !self.pop(credit, &mut items)?;
+            if elsewhere {
+                parcels = self.steal();
+            }
+        }
+        if parcels.is_empty() && items.is_empty() {
+            return Ok(false);
+        }
+        if elsewhere {
+            self.block.queue.pass_on(&self.desk.event);
+        }
+        self.desk.idle.store(false, Ordering::SeqCst);
+        self.send(parcels, items)?;
+        Ok(true)
+    }
+
+    /// Takes items from the queue; `false` if there are none.
+    pub(super) fn pop(&mut self, credit: usize, items: &mut VecDeque<Kept<T>>) -> Step<bool> {
+        // What waits for another attempt counts against the queue's limit.
+        if self.block.crew.waiting() >= self.block.settings.queue {
+            return Ok(false);
+        }
+        let mut run = VecDeque::new();
+        match self.block.queue.try_pop(&mut run, credit, self.block.crew.desks.len(), &self.desk.event) {
+            Pop::Run(first) => {
+                let numbered = run.into_iter().zip(first..);
+                items.extend(numbered.map(|(item, number)| Kept { item, number, attempts: 0 }));
+                Ok(true)
+            }
+            Pop::Again(kept) => {
+                items.push_back(kept);
+                Ok(true)
+            }
+            Pop::Empty(_) => Ok(false),
+            Pop::End => {
+                self.input_ended = true;
+                if let Some(link) = &mut self.link
+                    && link.stage != Stage::Ending
+                    && let Err(error) = link.end()
+                {
+                    let error = self.zygote_error(error);
+                    return self.fail(error);
+                }
+                // The others may sleep with the same news.
+                self.block.crew.wake_idle(usize::MAX);
+                Ok(false)
+            }
+        }
+    }
+
+    /// With nothing to do: takes over what waits behind another worker's item.
+    pub(super) fn steal(&mut self) -> Vec<Parcel> {
+        if self.input_ended || self.desk.ledger.lock().live() > 0 {
+            return Vec::new();
+        }
+        // First idle, then look: whoever sends items later, or gives them back, sees an idle slot and wakes it.
+        self.desk.idle.store(true, Ordering::SeqCst);
+        if self.block.crew.has_returned() {
+            let _ = self.desk.event.set();
+        }
+        // Behind the only item of a fresh worker nothing waits.
+        if self.block.fresh { Vec::new() } else { self.block.crew.steal(self.index) }
+    }
+
+    /// Encodes items into one frame, puts it on its way, and keeps it until the results come.
+    pub(super) fn send(&mut self, parcels: Vec<Parcel>, mut items: VecDeque<Kept<T>>) -> Step {
+        let mut ledger = self.desk.ledger.lock();
+        if self.block.fresh {
+            ledger.clear();
+        }
+        let first = ledger.next();
+        let mut out = Vec::new();
+        let start = frame::open(&mut out, Kind::Items, first);
+        let mut carried = Vec::new();
+        for parcel in parcels {
+            let at = out.len() + 4;
+            out.extend_from_slice(&(parcel.bytes().len() as u32).to_le_bytes());
+            out.extend_from_slice(parcel.bytes());
+            carried.push((at..out.len(), Ok(parcel)));
+        }
+        let (before, mut failed) = (carried.len(), Vec::new());
+        while out.len() < HELD_BYTES / 8 || carried.is_empty() {
+            let Some(kept) = items.pop_front() else { break };
+            let at = out.len() + 4;
+            match self.encode(&kept.item, &mut out) {
+                Ok(()) => carried.push((at..out.len(), Err(kept.number))),
+                Err(failure) => failed.push((kept.number, failure)),
+            }
+        }
+        self.pace.encoded(carried.len() - before, out.len());
+        if let Err(error) = frame::seal(&mut out, start) {
+            drop(ledger);
+            return self.fail(self.zygote_error(error));
+        }
+        let frame = Arc::new(out);
+        for (range, what) in carried {
+            self.desk.claims.offer(ledger.next());
+            ledger.add(match what {
+                Ok(parcel) => parcel.moved(&frame, range),
+                Err(number) => Parcel::new(&frame, range, number),
+            });
+        }
+        let (sent, live) = (ledger.next() - first, ledger.live());
+        drop(ledger);
+        if !items.is_empty() {
+            self.block.crew.put_aside(items);
+        }
+        if sent > 0 {
+            if self.link.is_none() {
+                self.fork()?;
+            }
+            if let Some(link) = &mut self.link {
+                link.send(frame);
+            }
+            if live > 1 {
+                self.block.crew.wake_idle(1);
+            }
+        }
+        for (number, failure) in failed {
+            // Encoding it again would fail again.
+            self.settle_failure(number, 1, failure, None)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn encode(&mut self, item: &T, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        let format = self.block.settings.format;
+        let mut encoded = (self.block.wire.encode)(format, item, out).map_err(codec_failure);
+        let length = out.len() - start - 4;
+        if encoded.is_ok() && length > LARGEST_ITEM {
+            let text =
+                format!("the item is {length} bytes long when encoded, more than the {LARGEST_ITEM} allowed");
+            encoded = Err(Failure::new(FailureKind::Codec, text));
+        }
+        if encoded.is_ok() && self.unchecked > 0 {
+            self.unchecked -= 1;
+            encoded = (self.block.wire.check)(format, item, &out[start + 4..]).map_err(codec_failure);
+        }
+        match encoded {
+            Ok(()) => out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes()),
+            Err(_) => out.truncate(start),
+        }
+        encoded
+    }
+}

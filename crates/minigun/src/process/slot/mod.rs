@@ -1,0 +1,166 @@
+//! One worker slot, seen from the program: a thread that feeds its worker, takes its results, and replaces it
+//! when it dies.
+//!
+//! `feed` is the way out, `results` the way in, `death` the worker's end.
+//!
+//! The thread never waits for one thing alone: it polls the worker's socket and the event by which the queue
+//! and the other slots call it.
+
+mod death;
+mod feed;
+mod results;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use minigun_os::{Interest, Watch, poll};
+
+use super::Processes;
+use super::arrival::Arrival;
+use super::crew::{Desk, SlotCrew};
+use super::link::Link;
+use super::pace::Pace;
+use crate::error::Error;
+use crate::failure::Policy;
+use crate::pipeline::place::Settings;
+use crate::queue::Queue;
+use crate::run::shared::Shared;
+use crate::stats::StageStats;
+use crate::wire::WireFns;
+
+/// What the slots of one block know of it.
+pub(crate) struct SlotBlock<T> {
+    pub(crate) queue: Arc<Queue<T>>,
+    pub(crate) crew: SlotCrew<T>,
+    pub(crate) wire: WireFns<T>,
+    pub(crate) policy: Policy,
+    pub(crate) settings: Settings,
+    pub(crate) name: Arc<str>,
+    pub(crate) number: u32,
+    /// Each worker serves one item.
+    pub(crate) fresh: bool,
+}
+
+/// The thread of one slot.
+pub(crate) struct Slot<'a, T> {
+    block: &'a SlotBlock<T>,
+    desk: &'a Desk,
+    index: usize,
+    shared: &'a Arc<Shared>,
+    processes: &'a Processes,
+    stats: Arc<StageStats>,
+    arrival: Arrival,
+    link: Option<Link>,
+    pace: Pace,
+    unchecked: u32,
+    input_ended: bool,
+}
+
+/// The slot cannot go on; the run has been failed.
+struct Failed;
+
+type Step<R = ()> = Result<R, Failed>;
+
+impl<'a, T: Send + 'static> Slot<'a, T> {
+    pub(crate) fn new(
+        block: &'a SlotBlock<T>,
+        desk: (usize, &'a Desk),
+        shared: &'a Arc<Shared>,
+        processes: &'a Processes,
+        stats: Arc<StageStats>,
+        arrival: Arrival,
+    ) -> Self {
+        Slot {
+            block,
+            desk: desk.1,
+            index: desk.0,
+            shared,
+            processes,
+            stats,
+            arrival,
+            link: None,
+            pace: Pace::default(),
+            unchecked: crate::defaults::CHECKED_ITEMS,
+            input_ended: false,
+        }
+    }
+
+    /// Serves until the block has nothing more to do, or the run is halted.
+    pub(crate) fn drive(mut self) {
+        let served = self.serve();
+        if let Some(link) = &self.link
+            && (served.is_err() || self.shared.is_halted())
+        {
+            link.kill();
+        }
+        let left = self.desk.ledger.lock().clear().len() as u64 + self.block.crew.abandon();
+        self.stats.abandoned(left);
+        self.block.queue.done(left as usize);
+        self.arrival.finish(self.shared);
+    }
+
+    fn serve(&mut self) -> Step {
+        if !self.block.fresh {
+            self.fork()?;
+        }
+        while !self.shared.is_halted() {
+            let fed = self.feed()?;
+            let wrote = self.link.as_mut().is_some_and(Link::write);
+            let took = self.receive()?;
+            if self.input_ended && self.link.is_none() {
+                return Ok(());
+            }
+            if !(fed || wrote || took) {
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fail<R>(&self, error: Error) -> Step<R> {
+        self.shared.fail(error);
+        Err(Failed)
+    }
+
+    fn zygote_error(&self, cause: impl std::fmt::Display) -> Error {
+        Error::Zygote { pipeline: self.shared.name().to_string(), cause: cause.to_string() }
+    }
+
+    fn fork(&mut self) -> Step {
+        let title = format!("mg:{}/{}", self.block.name, self.index);
+        match self.processes.spawn(self.block.number, self.index as u32, &title) {
+            Ok(process) => {
+                process.on_end(&self.desk.event);
+                self.link = Some(Link::new(process));
+                Ok(())
+            }
+            Err(error) => self.fail(self.zygote_error(error)),
+        }
+    }
+
+    /// Waits for the worker, the queue, another slot, or the next deadline.
+    fn wait(&mut self) -> Step {
+        let deadline = self.link.as_ref().and_then(|link| link.deadline);
+        let due = self.block.crew.next_due();
+        let until = [deadline, due].into_iter().flatten().min();
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let polled = {
+            let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];
+            if let Some(link) = &self.link {
+                let interest = if link.has_outgoing() { Interest::Both } else { Interest::Read };
+                watches.push(Watch::new(link.socket(), interest));
+            }
+            poll(&mut watches, timeout)
+        };
+        let cleared = self.desk.event.clear();
+        self.desk.idle.store(false, Ordering::SeqCst);
+        if let Err(source) = polled.and(cleared) {
+            return self.fail(self.zygote_error(format_args!("poll: {source}")));
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return self.overdue();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! In: what a worker sends, and what becomes of each item.
+
+use std::time::{Duration, Instant};
+
+use super::{Failed, Slot, Step};
+use crate::defaults::INIT_BOUND;
+use crate::error::Error;
+use crate::exec::threads::{init_error, stage_error};
+use crate::failure::{Failure, Verdict};
+use crate::process::frame::{Fields, FrameError, Kind};
+use crate::process::ledger::Parcel;
+use crate::process::link::{Input, Link, Stage};
+use crate::process::protocol::{self, ItemOutcome};
+use crate::stats::FailedItem;
+
+impl<T: Send + 'static> Slot<'_, T> {
+    pub(super) fn receive(&mut self) -> Step<bool> {
+        let Some(link) = &mut self.link else { return Ok(false) };
+        match link.receive() {
+            Input::Nothing => Ok(false),
+            Input::Some => {
+                self.frames()?;
+                Ok(true)
+            }
+            Input::End => {
+                self.frames()?;
+                self.ended()?;
+                Ok(true)
+            }
+        }
+    }
+
+    pub(super) fn frames(&mut self) -> Step {
+        let Some(mut link) = self.link.take() else { return Ok(()) };
+        let outcome = self.frames_of(&mut link);
+        self.link = Some(link);
+        match outcome {
+            Ok(step) => step,
+            Err(error) => {
+                // What is no frame can only come from code that wrote to a descriptor that is not its own.
+                let cause = format!("a worker of `{}` (process {:?}): {error}", self.block.name, self.pid());
+                self.fail(self.zygote_error(cause))
+            }
+        }
+    }
+
+    pub(super) fn frames_of(&mut self, link: &mut Link) -> Result<Step, FrameError> {
+        let mut stage = link.stage;
+        let mut step = Ok(());
+        while step.is_ok()
+            && let Some(frame) = link.next()?
+        {
+            match frame.kind {
+                Kind::Hello => stage = stage.max(Stage::Starting),
+                Kind::Ready => {
+                    stage = stage.max(Stage::Ready);
+                    self.block.crew.started();
+                    step = self.journal(frame.payload);
+                }
+                Kind::Unready => {
+                    let failure = protocol::decode_failure(frame.payload);
+                    step = self.fail(init_error(&self.block.name, &failure));
+                }
+                Kind::Results => step = self.results(frame.number, frame.payload)?,
+                Kind::Bye => {
+                    stage = Stage::Gone;
+                    let mut fields = Fields(frame.payload);
+                    step = self.journal(fields.block()?);
+                    if step.is_ok() && !fields.is_empty() {
+                        let cause = protocol::decode_failure(fields.0).to_string();
+                        step = self.fail(Error::Hook { hook: "after", cause });
+                    }
+                }
+                Kind::Items | Kind::End => {
+                    return Err(FrameError::Content("a frame that only the program sends"));
+                }
+            }
+        }
+        if stage != link.stage {
+            link.stage = stage;
+            link.deadline = match stage {
+                Stage::Starting => Some(Instant::now() + INIT_BOUND),
+                Stage::Gone => Some(Instant::now() + crate::defaults::GRACE),
+                _ => link.deadline.filter(|_| stage == Stage::Ending),
+            };
+        }
+        Ok(step)
+    }
+
+    pub(super) fn journal(&mut self, bytes: &[u8]) -> Step {
+        match protocol::decode_journal(bytes, self.shared.totals()) {
+            Ok((entries, work)) => {
+                self.pace.worked(work);
+                self.stats.busy(Duration::from_nanos(work.nanos));
+                self.shared.settle_entries(entries);
+                Ok(())
+            }
+            Err(failure) => self.fail(init_error(&self.block.name, &failure)),
+        }
+    }
+
+    pub(super) fn results(&mut self, passed: u64, payload: &[u8]) -> Result<Step, FrameError> {
+        let at = payload.len().checked_sub(4).ok_or(FrameError::Short)?;
+        let journal = Fields(&payload[at..]).u32()? as usize;
+        let at = at.checked_sub(journal).ok_or(FrameError::Short)?;
+        let mut fields = Fields(&payload[..at]);
+        let (mut completed, mut resolved) = (0, 0);
+        let mut step = Ok(());
+        while step.is_ok() && !fields.is_empty() {
+            let result = protocol::next_result(&mut fields)?;
+            let Some(parcel) = self.desk.ledger.lock().take(result.index) else {
+                return Err(FrameError::Content("a result for an item that is not in flight"));
+            };
+            match result.outcome {
+                ItemOutcome::Done => {
+                    step = self.arrived(&parcel, result.body)?;
+                    completed += u64::from(step.is_ok());
+                    resolved += 1;
+                }
+                ItemOutcome::Failed => {
+                    let attempts = parcel.attempts + 1;
+                    let failure = protocol::decode_failure(result.body);
+                    step = self.settle_failure(parcel.number, attempts, failure, Some(parcel));
+                }
+            }
+        }
+        self.stats.completed(completed);
+        self.block.queue.done(resolved);
+        if step.is_err() {
+            return Ok(step);
+        }
+        let unresolved = self.desk.ledger.lock().pass(passed);
+        if !unresolved.is_empty() {
+            return Err(FrameError::Content("items were passed over without a result"));
+        }
+        Ok(self.journal(&payload[at..at + journal]))
+    }
+
+    /// An item's outputs go on into the program, all or none.
+    pub(super) fn arrived(&mut self, parcel: &Parcel, body: &[u8]) -> Result<Step, FrameError> {
+        let (format, name) = (self.block.settings.format, &self.block.name);
+        match self.arrival.outputs(format, body)? {
+            Ok(()) => {}
+            Err(failure) => {
+                self.stats.failed();
+                self.stats.abandoned(1);
+                return Ok(self.fail(stage_error(name, parcel.number, parcel.attempts + 1, &failure)));
+            }
+        }
+        if self.arrival.commit(self.shared).is_err() {
+            self.stats.abandoned(1);
+            self.shared.gone();
+            return Ok(Err(Failed));
+        }
+        Ok(Ok(()))
+    }
+
+    /// An attempt failed; `parcel` is there if the item can be sent again.
+    pub(super) fn settle_failure(
+        &mut self,
+        number: u64,
+        attempts: u32,
+        failure: Failure,
+        parcel: Option<Parcel>,
+    ) -> Step {
+        let verdict = match (&parcel, failure.is_final(0)) {
+            (_, true) => Verdict::Stop,
+            (Some(_), false) => self.block.policy.verdict(attempts, self.shared.spread()),
+            (None, false) => self.block.policy.verdict(u32::MAX, 0),
+        };
+        match (verdict, parcel) {
+            (Verdict::Retry(wait), Some(mut parcel)) => {
+                self.stats.retried();
+                parcel.attempts = attempts;
+                self.block.crew.put_off(parcel, Instant::now() + wait);
+                Ok(())
+            }
+            (Verdict::Skip, _) => {
+                self.stats.skipped(FailedItem::new(&self.block.name, number, attempts, &failure));
+                self.block.queue.done(1);
+                Ok(())
+            }
+            _ => {
+                self.stats.failed();
+                self.stats.abandoned(1);
+                self.block.queue.done(1);
+                self.fail(stage_error(&self.block.name, number, attempts, &failure))
+            }
+        }
+    }
+}
