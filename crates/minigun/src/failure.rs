@@ -253,7 +253,8 @@ impl Backoff {
     pub(crate) fn wait(&self, attempt: u32, spread: u8) -> Duration {
         let doubled =
             self.first.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
-        let wait = doubled.min(self.max);
+        // Far beyond any run, and still a time that a clock can be asked for.
+        let wait = doubled.min(self.max).min(Duration::from_secs(365 * 24 * 3600));
         wait - wait / 1024 * u32::from(spread)
     }
 }

@@ -148,6 +148,8 @@ impl<T> Queue<T> {
                 state.events.push(Arc::clone(event));
             }
         } else {
+            // It is awake: what comes next may be for another.
+            state.events.retain(|other| !Arc::ptr_eq(other, event));
             self.made_room(state);
         }
         got

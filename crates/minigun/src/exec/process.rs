@@ -81,11 +81,14 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         Some(Box::new(Sender::new(&self.queue)))
     }
 
+    fn register(&self, shared: &Shared) {
+        shared.on_halt(Arc::clone(&self.queue) as _);
+    }
+
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
         let Some(berth) = &self.berth else {
             return Box::new(ThreadsNode::instead(&self.queue, &self.block)).launch(launch);
         };
-        launch.shared.on_halt(Arc::clone(&self.queue) as _);
         let Some(processes) = &launch.processes else {
             return Err(Error::Zygote {
                 pipeline: launch.shared.name().to_string(),

@@ -36,8 +36,11 @@ impl<T: Send + 'static> Node for ReceiverNode<T> {
         Some(Box::new(self.hold.clone()))
     }
 
-    fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
-        launch.shared.on_halt(Arc::clone(&self.queue) as _);
+    fn register(&self, shared: &Shared) {
+        shared.on_halt(Arc::clone(&self.queue) as _);
+    }
+
+    fn launch(self: Box<Self>, _: &Launch) -> Result<(), Error> {
         Ok(())
     }
 

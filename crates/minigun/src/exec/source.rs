@@ -25,6 +25,8 @@ pub(crate) struct SourceNode<U> {
 }
 
 impl<U: Send + 'static> Node for SourceNode<U> {
+    fn register(&self, _: &Shared) {}
+
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
         let shared = Arc::clone(&launch.shared);
         launch.spawn(&self.name.clone(), move |holds| {

@@ -123,11 +123,14 @@ impl<T: Send + 'static> Node for ThreadsNode<T> {
         Some(Box::new(Sender::new(&self.team.queue)))
     }
 
-    fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
-        launch.shared.on_halt(Arc::clone(&self.team.queue) as _);
+    fn register(&self, shared: &Shared) {
+        shared.on_halt(Arc::clone(&self.team.queue) as _);
         if self.team.channel {
-            launch.shared.on_stop(Arc::new(Close(Arc::clone(&self.team.queue))));
+            shared.on_stop(Arc::new(Close(Arc::clone(&self.team.queue))));
         }
+    }
+
+    fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
         for worker in 0..self.workers {
             let (team, shared) = (Arc::clone(&self.team), Arc::clone(&launch.shared));
             let name =

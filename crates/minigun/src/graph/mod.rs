@@ -224,9 +224,10 @@ impl Graph {
         false
     }
 
-    /// The first stage of a block, on which its books are kept. A block without steps gets a stage for them.
+    /// The first stage of a block, on which its books are kept. A block without steps of its own gets one for
+    /// them: those of a block inside it have that block's figures.
     pub(crate) fn first_of(&mut self, block: BlockId) -> StageId {
-        match self.stages.iter().position(|stage| self.stands_in(stage.block, block)) {
+        match self.stages.iter().position(|stage| stage.block == Some(block)) {
             Some(index) => StageId(index as u32),
             None => self.unnamed("pass", Some(block)),
         }

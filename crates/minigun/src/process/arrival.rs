@@ -38,11 +38,21 @@ impl Arrival {
                 return Err(FrameError::Content("an output for an exit that does not exist"));
             };
             if let Err(failure) = guarded(|| arrivals.bytes(format, bytes)) {
-                self.cx.tx.undo();
-                return Ok(Err(self.cx.tx.place(failure)));
+                return Ok(Err(self.undone(failure)));
+            }
+        }
+        // Threads nested behind an exit may still be at it: the item is not through before they are.
+        for exit in &mut self.exits {
+            if let Err(failure) = guarded(|| exit.settle()) {
+                return Ok(Err(self.undone(failure)));
             }
         }
         Ok(Ok(()))
+    }
+
+    fn undone(&self, failure: Failure) -> Failure {
+        self.cx.tx.undo();
+        self.cx.tx.place(failure)
     }
 
     /// Lets an item's outputs go on; may wait for room.

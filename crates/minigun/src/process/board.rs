@@ -62,6 +62,11 @@ impl Claims {
         self.byte(index).store(DONE, Ordering::Release);
     }
 
+    /// By the program, when the worker is dead: whether it had run this item.
+    pub(crate) fn is_done(&self, index: u64) -> bool {
+        self.byte(index).load(Ordering::Acquire) == DONE
+    }
+
     /// By the program, when the worker is dead: whether it died running this item.
     pub(crate) fn is_running(&self, index: u64) -> bool {
         self.byte(index).load(Ordering::Acquire) == RUNNING

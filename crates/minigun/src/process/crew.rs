@@ -1,5 +1,6 @@
 //! What the worker slots of one block share: work that comes back, deaths, and who is idle.
 
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,19 +157,25 @@ impl<T> SlotCrew<T> {
     }
 
     pub(crate) fn wake_idle(&self, most: usize) {
-        for desk in self.desks.iter().filter(|desk| desk.idle.load(Ordering::SeqCst)).take(most) {
+        // A slot that was called is idle no more: the next call is for another.
+        for desk in self.desks.iter().filter(|desk| desk.idle.swap(false, Ordering::SeqCst)).take(most) {
             // It can refuse only if it was never made; then nobody waits on it.
             let _ = desk.event.set();
         }
     }
 
-    /// Takes back items that another slot's worker has not begun: half of the longest row.
-    pub(crate) fn steal(&self, thief: usize) -> Vec<Parcel> {
+    /// Takes back at most `most` items that another slot's worker has not begun: half of the longest row from
+    /// which there is something to be had.
+    pub(crate) fn steal(&self, thief: usize, most: usize) -> Vec<Parcel> {
         let others = self.desks.iter().enumerate().filter(|(slot, _)| *slot != thief);
-        let rows = others.map(|(_, desk)| (desk.ledger.lock().live(), desk)).filter(|(row, _)| *row > 1);
-        let Some((row, desk)) = rows.max_by_key(|(row, _)| *row) else { return Vec::new() };
-        let mut ledger = desk.ledger.lock();
-        ledger.take_back(row.div_ceil(2), |index| desk.claims.revoke(index))
+        let rows = others.map(|(_, desk)| (desk.ledger.lock().live(), desk));
+        let mut rows: Vec<_> = rows.filter(|(row, _)| *row > 1).collect();
+        rows.sort_by_key(|(row, _)| Reverse(*row));
+        let stolen = rows.into_iter().map(|(row, desk)| {
+            let mut ledger = desk.ledger.lock();
+            ledger.take_back(row.div_ceil(2).min(most), |index| desk.claims.revoke(index))
+        });
+        stolen.into_iter().find(|stolen| !stolen.is_empty()).unwrap_or_default()
     }
 
     /// A worker became ready.

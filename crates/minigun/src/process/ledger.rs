@@ -20,11 +20,13 @@ pub(crate) struct Parcel {
     pub(crate) attempts: u32,
     /// Workers that died while running it.
     pub(crate) deaths: u32,
+    /// Workers that died after they had run it and before its result arrived.
+    pub(crate) unsent: u32,
 }
 
 impl Parcel {
     pub(crate) fn new(frame: &Arc<Vec<u8>>, range: Range<usize>, number: u64) -> Self {
-        Parcel { frame: Arc::clone(frame), range, number, attempts: 0, deaths: 0 }
+        Parcel { frame: Arc::clone(frame), range, number, attempts: 0, deaths: 0, unsent: 0 }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

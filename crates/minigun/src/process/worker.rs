@@ -119,6 +119,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         if claims.claim(index) {
                             let started = Instant::now();
                             let outcome = self.item(&mut attempt, item);
+                            if outcome.is_err() {
+                                // What a panic left behind is let go.
+                                attempt.cx.tx.flush();
+                            }
                             // Before its result is sent: a death from here on is not this item's doing.
                             claims.done(index);
                             outbox.add(index, outcome, out, &attempt.cx.tx.journal, started)?;

@@ -26,6 +26,10 @@ pub(crate) trait Node: Send {
         None
     }
 
+    /// What must hear of a stop or a halt. Asked of every node before the first is launched: a launch that
+    /// fails halfway must reach those behind it as well.
+    fn register(&self, shared: &Shared);
+
     /// Starts its threads.
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error>;
 

@@ -74,6 +74,9 @@ pub(crate) fn start(home: &Arc<Home>, draft: Draft) -> Result<Running, Error> {
         Err(error) => shared.fail(error),
     }
     shared.on_halt(Arc::clone(&crew) as _);
+    for node in &nodes {
+        node.register(&shared);
+    }
     let holds = nodes.iter().filter_map(|node| node.hold()).collect();
     let launch = Launch { shared, crew, processes: inner.processes.clone(), holds: Arc::new(holds) };
     if !launch.shared.is_halted() {

@@ -7,18 +7,18 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::exec::Placed;
 use crate::failure::{Failure, Verdict};
 use crate::queue::{Kept, Pop, Queue, Sender, Stopped};
-use crate::run::shared::Shared;
+use crate::run::shared::{Halt, Shared};
 use crate::stats::FailedItem;
 use crate::sync::Mutex;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, guarded};
 use super::exit::{Arrivals, Carrier, Parcel};
 use super::journal::{Entries, Event, Happened, Journal};
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
@@ -149,12 +149,14 @@ impl<T: Send + 'static> Sink<T> for Nested<T> {
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
+        // What a step before this one emitted at its end is still under way.
+        let settled = self.take_outcomes(0);
         if let Some(team) = &mut *self.inside.team.borrow_mut() {
             // Each thread's last outcome is what it recorded outside any attempt.
             self.inside.pending.set(team.threads.len());
             team.into = None;
         }
-        self.take_outcomes(0)?;
+        settled.and(self.take_outcomes(0))?;
         self.arrivals.iter_mut().try_for_each(|arrivals| arrivals.finish())
     }
 }
@@ -171,6 +173,17 @@ impl<T> Drop for Team<T> {
     }
 }
 
+/// Halts a team's queue, as long as there is one.
+struct Halted<T>(Weak<Queue<T>>);
+
+impl<T: Send> Halt for Halted<T> {
+    fn halt(&self) {
+        if let Some(queue) = self.0.upgrade() {
+            queue.stop();
+        }
+    }
+}
+
 fn under_way(threads: usize) -> usize {
     2 * threads.max(1)
 }
@@ -182,6 +195,9 @@ impl<T: Send + 'static> Team<T> {
         // Beside every item's outcome, each thread sends one at its end.
         let outcomes = Arc::new(Queue::new(under_way(workers) + workers, false));
         let into = Some(Sender::new(&items));
+        // A retry that waits for its time must not outlast a run that was halted.
+        run.on_halt(Arc::new(Halted(Arc::downgrade(&items))));
+        run.on_halt(Arc::new(Halted(Arc::downgrade(&outcomes))));
         let mut team = Team { items, into, outcomes, threads: Vec::new() };
         let past = Arc::default();
         for worker in 0..workers {
@@ -230,7 +246,9 @@ impl<T: Send + 'static> Inner<T> {
                 Pop::End | Pop::Empty(_) => break,
             };
             let outcome = match &mut attempt {
-                Ok(attempt) => self.item(attempt, &parcels, kept),
+                // Beside the attempt, an item's own `Clone` or `Drop` can panic.
+                Ok(attempt) => guarded(|| Ok(self.item(attempt, &parcels, kept)))
+                    .unwrap_or_else(|failure| Some(self.failed(failure))),
                 // Every item fails with the cause, so that the outer attempt does.
                 Err(failure) => Some(Outcome::Failed(init_failed(failure))),
             };

@@ -1,11 +1,17 @@
 //! The worker's end: how it died, which item is charged with it, and who replaces it.
 
+use std::sync::atomic::Ordering;
+
 use super::{Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
 use crate::process::link::{Link, Stage};
 use crate::process::zygote::{Exit, Status};
+
+/// A death between an item's steps and the sending of its result may be anybody's doing; so many times
+/// `crash_attempts` of them are the item's (its result is too large for the memory there is).
+const UNSENT: u32 = 10;
 
 impl<T: Send + 'static> Slot<'_, T> {
     pub(super) fn pid(&self) -> Option<u32> {
@@ -18,6 +24,10 @@ impl<T: Send + 'static> Slot<'_, T> {
         if link.stage == Stage::Gone && self.desk.ledger.lock().live() == 0 {
             return Ok(());
         }
+        // Until its next worker is ready this slot takes nothing: what calls it is for the others.
+        self.desk.idle.store(false, Ordering::SeqCst);
+        self.block.queue.pass_on(&self.desk.event);
+        self.block.crew.wake_idle(1);
         let exit = link.exit();
         self.died(&link, exit)?;
         if self.block.fresh || self.input_ended { Ok(()) } else { self.fork() }
@@ -34,7 +44,19 @@ impl<T: Send + 'static> Slot<'_, T> {
         let flight = self.desk.ledger.lock().clear();
         let (suspects, others): (Vec<_>, Vec<_>) =
             flight.into_iter().partition(|(index, _)| self.desk.claims.is_running(*index));
-        self.block.crew.put_back(others.into_iter().map(|(_, parcel)| parcel));
+        for (index, mut parcel) in others {
+            parcel.unsent += u32::from(self.desk.claims.is_done(index));
+            if parcel.unsent < self.block.settings.crash_attempts.saturating_mul(UNSENT) {
+                self.block.crew.put_back([parcel]);
+                continue;
+            }
+            let text = format!(
+                "its worker died {} times before its result was sent, the last time: {pid}{how}",
+                parcel.unsent
+            );
+            let attempts = parcel.attempts + parcel.unsent;
+            self.settle_failure(parcel.number, attempts, Failure::new(FailureKind::Death, text), None)?;
+        }
         let when = match (suspects.first(), link.stage) {
             (Some((_, parcel)), _) => format!("while it ran item {}", parcel.number),
             (None, Stage::Forked | Stage::Starting) => "while it started".to_string(),

@@ -51,7 +51,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         if parcels.is_empty() && items.is_empty() {
             elsewhere = !self.pop(credit, &mut items)?;
             if elsewhere {
-                parcels = self.steal();
+                parcels = self.steal(credit);
             }
         }
         if parcels.is_empty() && items.is_empty() {
@@ -100,7 +100,7 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     /// With nothing to do: takes over what waits behind another worker's item.
-    pub(super) fn steal(&mut self) -> Vec<Parcel> {
+    pub(super) fn steal(&mut self, credit: usize) -> Vec<Parcel> {
         if self.input_ended || self.desk.ledger.lock().live() > 0 {
             return Vec::new();
         }
@@ -110,7 +110,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             let _ = self.desk.event.set();
         }
         // Behind the only item of a fresh worker nothing waits.
-        if self.block.fresh { Vec::new() } else { self.block.crew.steal(self.index) }
+        if self.block.fresh { Vec::new() } else { self.block.crew.steal(self.index, credit) }
     }
 
     /// Encodes items into one frame, puts it on its way, and keeps it until the results come.
@@ -123,7 +123,9 @@ impl<T: Send + 'static> Slot<'_, T> {
         let mut out = Vec::new();
         let start = frame::open(&mut out, Kind::Items, first);
         let mut carried = Vec::new();
-        for parcel in parcels {
+        let mut parcels = parcels.into_iter();
+        while out.len() < HELD_BYTES / 8 || carried.is_empty() {
+            let Some(parcel) = parcels.next() else { break };
             let at = out.len() + 4;
             out.extend_from_slice(&(parcel.bytes().len() as u32).to_le_bytes());
             out.extend_from_slice(parcel.bytes());
@@ -151,8 +153,11 @@ impl<T: Send + 'static> Slot<'_, T> {
                 Err(number) => Parcel::new(&frame, range, number),
             });
         }
-        let (sent, live) = (ledger.next() - first, ledger.live());
+        let sent = ledger.next() - first;
         drop(ledger);
+        if parcels.len() > 0 {
+            self.block.crew.put_back(parcels);
+        }
         if !items.is_empty() {
             self.block.crew.put_aside(items);
         }
@@ -163,9 +168,8 @@ impl<T: Send + 'static> Slot<'_, T> {
             if let Some(link) = &mut self.link {
                 link.send(frame);
             }
-            if live > 1 {
-                self.block.crew.wake_idle(1);
-            }
+            // Whoever is idle may find something behind it; the chain of calls ends with who finds nothing.
+            self.block.crew.wake_idle(1);
         }
         for (number, failure) in failed {
             // Encoding it again would fail again.

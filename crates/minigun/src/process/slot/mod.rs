@@ -142,7 +142,9 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
     /// Waits for the worker, the queue, another slot, or the next deadline.
     fn wait(&mut self) -> Step {
         let deadline = self.link.as_ref().and_then(|link| link.deadline);
-        let due = self.block.crew.next_due();
+        // Only who could take what is due waits for it.
+        let free = !self.input_ended && self.credit() > 0;
+        let due = if free { self.block.crew.next_due() } else { None };
         let until = [deadline, due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let polled = {
@@ -155,12 +157,11 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         };
         let cleared = self.desk.event.clear();
         self.desk.idle.store(false, Ordering::SeqCst);
-        if let Err(source) = polled.and(cleared) {
-            return self.fail(self.zygote_error(format_args!("poll: {source}")));
+        match polled.and_then(|ready| cleared.map(|_| ready)) {
+            // With something to read it may have done what it owes: this thread was late, not the worker.
+            Ok(0) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => self.overdue(),
+            Ok(_) => Ok(()),
+            Err(source) => self.fail(self.zygote_error(format_args!("poll: {source}"))),
         }
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return self.overdue();
-        }
-        Ok(())
     }
 }
