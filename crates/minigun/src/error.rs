@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::failure::FailureKind;
+use crate::failure::{Failure, FailureKind};
 use crate::graph::Mistake;
 
 /// Why a pipeline could not be run, or why its run ended early.
@@ -131,6 +131,30 @@ pub enum Error {
         /// Why it cannot be read.
         why: &'static str,
     },
+}
+
+/// A worker could not build its steps.
+pub(crate) fn init_error(block: &str, failure: &Failure) -> Error {
+    Error::Init { stage: failure.stage().unwrap_or(block).to_string(), cause: failure.chain() }
+}
+
+/// An item failed and the policy is to stop.
+pub(crate) fn stage_error(block: &str, item: u64, attempts: u32, failure: &Failure) -> Error {
+    Error::Stage {
+        stage: failure.stage().unwrap_or(block).to_string(),
+        item,
+        attempts: failure.attempts(attempts),
+        cause: failure.chain(),
+        kind: failure.kind(),
+    }
+}
+
+/// A worker failed at its end: in a hook, or in a step that was given what another one had kept until then.
+pub(crate) fn end_error(block: &str, item: u64, failure: &Failure) -> Error {
+    if failure.is_hook() {
+        return Error::Hook { hook: "after", cause: failure.to_string() };
+    }
+    stage_error(block, item, 1, failure)
 }
 
 impl fmt::Debug for Error {

@@ -183,6 +183,27 @@ impl fmt::Debug for Failure {
     }
 }
 
+/// An item that failed for good, as the report tells it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct FailedItem {
+    /// The stage in which it failed.
+    pub stage: String,
+    /// The item's number at its block: 0 for the first that arrived.
+    pub item: u64,
+    /// Attempts made.
+    pub attempts: u32,
+    /// The error of the last attempt, with its causes.
+    pub error: String,
+}
+
+impl FailedItem {
+    /// `block` names the stage if the failure does not know it.
+    pub(crate) fn new(block: &str, item: u64, attempts: u32, failure: &Failure) -> Self {
+        let stage = failure.stage().unwrap_or(block).to_string();
+        FailedItem { stage, item, attempts: failure.attempts(attempts), error: failure.chain() }
+    }
+}
+
 /// What a stage closure may return: `()` or `Result<(), Failure>`.
 ///
 /// A generic error type would not infer (`Ok(())` alone does not name it), so there is one implementation

@@ -41,9 +41,10 @@
 //!
 //! # How the crate is laid out
 //!
-//! `pipeline` is the builder, `graph` the wiring as plain data, `stage` what a step does with an item and the
-//! transaction around it, `exec` where blocks run, `process` the worker processes, `run` a run from launch to
-//! report. The system calls are in `minigun-os`; this crate has no `unsafe` code.
+//! From the top: `pipeline` is the builder, `run` a run from start to report, `exec` where blocks run, `process`
+//! the worker processes, `plan` what was decided about each block, `stage` what a step does with an item and the
+//! transaction around it, `graph` the wiring as plain data. The system calls are in `minigun-os`; this crate has
+//! no `unsafe` code.
 #![forbid(unsafe_code)]
 
 mod codec;
@@ -52,10 +53,14 @@ mod error;
 mod exec;
 mod failure;
 mod graph;
+mod journal;
 mod pipeline;
+mod plan;
 mod process;
 mod queue;
+mod report;
 mod run;
+mod shared;
 mod stage;
 mod stats;
 mod sync;
@@ -63,7 +68,7 @@ mod wire;
 
 pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
-pub use failure::{Backoff, Failure, FailureKind, StageResult};
+pub use failure::{Backoff, FailedItem, Failure, FailureKind, StageResult};
 pub use graph::Mistake;
 pub use pipeline::Pipeline;
 pub use pipeline::block::Tail;
@@ -71,17 +76,18 @@ pub use pipeline::ends::{Collected, Folded, Receiver};
 pub use pipeline::fan::merge;
 pub use pipeline::flow::{Done, Flow, Segment};
 pub use pipeline::place::{
-    Block, Dynamic, Executor, Inline, Keeps, Kept, Once, PerBatch, ProcessBlock, Processes, Runs, Threads,
-    inline, process_per_batch, processes, threads,
+    Block, Dynamic, Inline, Keeps, Kept, Once, PerBatch, ProcessBlock, Processes, Runs, Threads, inline,
+    process_per_batch, processes, threads,
 };
 pub use pipeline::port::{Flows, Port, Ports};
 pub use pipeline::scope;
 pub use pipeline::source::Sender;
-pub use run::report::{Outcome, Report, StageReport};
+pub use plan::Executor;
+pub use report::{Outcome, Report, StageReport};
 pub use run::running::Running;
 pub use stage::handles::{Collector, Counter};
 pub use stage::output::{Output, Stopped};
-pub use stats::{FailedItem, StageFigures};
+pub use stats::StageFigures;
 pub use wire::Wire;
 
 /// The README's program is compiled and run by `cargo test`.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::sync::{Mutex, RwLock};
 
 use crate::defaults;
-use crate::failure::Failure;
+use crate::failure::{FailedItem, Failure};
 use crate::graph::StageId;
-use crate::stage::journal::{Entries, Happened, Values};
+use crate::journal::{Entries, Happened, Values};
 
 /// One stage's figures. `ins` of a step counts committed items; a block's books are kept on its first stage.
 #[derive(Default)]
@@ -25,19 +25,6 @@ pub(crate) struct StageStats {
     deaths: AtomicU64,
     busy: AtomicU64,
     failures: Mutex<Vec<FailedItem>>,
-}
-
-/// An item that failed for good, as the report tells it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct FailedItem {
-    /// The stage in which it failed.
-    pub stage: String,
-    /// The item's number at its block: 0 for the first that arrived.
-    pub item: u64,
-    /// Attempts made.
-    pub attempts: u32,
-    /// The error of the last attempt, with its causes.
-    pub error: String,
 }
 
 /// A reading of one stage's figures.
@@ -61,14 +48,6 @@ pub struct StageFigures {
     pub deaths: u64,
     /// Time spent in the stage's closures, summed over its workers. Known per block.
     pub busy: Duration,
-}
-
-impl FailedItem {
-    /// `block` names the stage if the failure does not know it.
-    pub(crate) fn new(block: &str, item: u64, attempts: u32, failure: &Failure) -> Self {
-        let stage = failure.stage().unwrap_or(block).to_string();
-        FailedItem { stage, item, attempts: failure.attempts(attempts), error: failure.chain() }
-    }
 }
 
 impl StageStats {

@@ -1,5 +1,7 @@
 //! Where blocks run: one context for each kind of executor, chosen by one factory.
 
+pub(crate) mod launch;
+mod nested;
 mod process;
 mod receiver;
 pub(crate) mod source;
@@ -7,36 +9,40 @@ pub(crate) mod threads;
 
 use std::sync::Arc;
 
-use crate::graph::StageId;
-use crate::pipeline::flow::Flow;
-use crate::pipeline::home::{BlockDef, Home, Spot};
-use crate::pipeline::place::{Executor, Placement};
-use crate::pipeline::scope::Scope;
+use crate::plan::{Executor, Placed};
 use crate::queue::{Queue, Sender};
 use crate::stage::edge::EdgeSink;
 use crate::stage::guard::InlineBlock;
-use crate::stage::nested;
 use crate::stage::sink::{BoxSink, Cx, MakeSink};
+use launch::Node;
 
 pub(crate) use receiver::ReceiverNode;
 pub(crate) use threads::ThreadsNode;
 
-/// A block, ready to be placed.
-pub(crate) struct Placed<T> {
-    pub(crate) def: Arc<BlockDef>,
-    pub(crate) head: MakeSink<T>,
-    pub(crate) placement: Placement<T>,
-    /// The stage on which the block's books are kept.
-    pub(crate) stage: StageId,
-    pub(crate) name: Arc<str>,
-    /// It stands inside another block.
-    pub(crate) nested: bool,
-}
-
 /// Where a block's items run.
 pub(crate) trait Context<T> {
-    /// Adds to the pipeline what must run by itself, and says how the stage before hands its items over.
-    fn place(&self, block: Placed<T>, home: &Arc<Home>) -> MakeSink<T>;
+    /// Says how the stage before hands its items over, and what must run by itself.
+    fn place(&self, block: Placed<T>) -> Stand<T>;
+}
+
+/// A block in its place.
+pub(crate) struct Stand<T> {
+    /// Where the stage before pushes its items.
+    pub(crate) sink: MakeSink<T>,
+    /// What runs on threads of its own.
+    pub(crate) node: Option<Box<dyn Node>>,
+}
+
+impl<T> Stand<T> {
+    /// Runs by itself.
+    fn apart((node, sink): (impl Node + 'static, MakeSink<T>)) -> Self {
+        Stand { sink, node: Some(Box::new(node)) }
+    }
+
+    /// Runs in the worker of the stage before.
+    fn within(sink: MakeSink<T>) -> Self {
+        Stand { sink, node: None }
+    }
 }
 
 /// The one factory of contexts.
@@ -53,12 +59,12 @@ pub(crate) fn context<T: Send + 'static>(executor: Executor) -> Box<dyn Context<
 struct InlineContext;
 
 impl<T: Send + 'static> Context<T> for InlineContext {
-    fn place(&self, block: Placed<T>, _: &Arc<Home>) -> MakeSink<T> {
+    fn place(&self, block: Placed<T>) -> Stand<T> {
         if !block.def.bordered {
             // Its failures are the outer attempt's: nothing stands between.
-            return block.head;
+            return Stand::within(block.head);
         }
-        Arc::new(move |cx| {
+        Stand::within(Arc::new(move |cx| {
             Ok(Box::new(InlineBlock {
                 head: (block.head)(cx)?,
                 make: Arc::clone(&block.head),
@@ -71,7 +77,7 @@ impl<T: Send + 'static> Context<T> for InlineContext {
                 name: Arc::clone(&block.name),
                 seen: 0,
             }))
-        })
+        }))
     }
 }
 
@@ -79,13 +85,11 @@ impl<T: Send + 'static> Context<T> for InlineContext {
 struct ThreadContext;
 
 impl<T: Send + 'static> Context<T> for ThreadContext {
-    fn place(&self, block: Placed<T>, home: &Arc<Home>) -> MakeSink<T> {
+    fn place(&self, block: Placed<T>) -> Stand<T> {
         if block.nested {
-            return nested::nested(block);
+            return Stand::within(nested::nested(block));
         }
-        let (node, sink) = ThreadsNode::new(block);
-        home.add(Box::new(node));
-        sink
+        Stand::apart(ThreadsNode::new(block))
     }
 }
 
@@ -93,21 +97,4 @@ impl<T: Send + 'static> Context<T> for ThreadContext {
 pub(crate) fn into_queue<T: Send + 'static>(queue: &Arc<Queue<T>>) -> MakeSink<T> {
     let queue = Arc::clone(queue);
     Arc::new(move |cx| Ok(Box::new(EdgeSink::new(cx, Sender::new(&queue))) as BoxSink<T>))
-}
-
-/// What follows `flow` runs on a thread of its own.
-pub(crate) fn own_thread<T: Send + 'static, S: Scope>(
-    flow: Flow<T, S>,
-    stage: StageId,
-    name: &str,
-) -> Flow<T, S> {
-    let Flow { home, spot, block, .. } = flow;
-    let next = home.graph(|graph| {
-        graph.consume(spot.id, None);
-        Spot::<T>::new(graph, Vec::new(), vec![spot.id], None)
-    });
-    let (node, sink) = ThreadsNode::single(next.make(), stage, name);
-    home.add(Box::new(node));
-    spot.point.attach(sink);
-    Flow::at(&home, next, block)
 }

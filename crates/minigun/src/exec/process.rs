@@ -3,17 +3,16 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::threads::{balance, init_error};
-use super::{Context, Placed, ThreadsNode, into_queue};
+use super::threads::balance;
+use super::{Context, Stand, ThreadsNode, into_queue};
 use crate::error::Error;
+use crate::error::init_error;
+use crate::exec::launch::{Book, Launch, Node};
 use crate::graph::StageId;
-use crate::pipeline::home::Home;
-use crate::pipeline::place::Executor;
+use crate::plan::{Executor, Placed};
 use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
 use crate::queue::{Queue, Sender};
-use crate::run::launch::{Book, Launch, Node};
-use crate::run::shared::Shared;
-use crate::stage::sink::MakeSink;
+use crate::shared::Shared;
 use crate::wire::WireFns;
 
 /// Persistent workers, forked once, each serving many items.
@@ -23,22 +22,21 @@ pub(crate) struct ProcessPoolContext;
 pub(crate) struct ForkContext;
 
 impl<T: Send + 'static> Context<T> for ProcessPoolContext {
-    fn place(&self, block: Placed<T>, home: &Arc<Home>) -> MakeSink<T> {
-        place(block, home)
+    fn place(&self, block: Placed<T>) -> Stand<T> {
+        place(block)
     }
 }
 
 impl<T: Send + 'static> Context<T> for ForkContext {
-    fn place(&self, block: Placed<T>, home: &Arc<Home>) -> MakeSink<T> {
-        place(block, home)
+    fn place(&self, block: Placed<T>) -> Stand<T> {
+        place(block)
     }
 }
 
-fn place<T: Send + 'static>(block: Placed<T>, home: &Arc<Home>) -> MakeSink<T> {
+fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
     let queue = Arc::new(Queue::new(block.placement.settings.queue, true));
     let sink = into_queue(&queue);
-    home.add(Box::new(ProcessNode { queue, block: Arc::new(block), berth: None }));
-    sink
+    Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None }, sink))
 }
 
 /// A block in worker processes: a queue, and a thread in the program for every worker.

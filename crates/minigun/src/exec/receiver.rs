@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::into_queue;
 use super::threads::books_differ;
 use crate::error::Error;
+use crate::exec::launch::{Book, Launch, Node};
 use crate::queue::{Queue, Sender};
-use crate::run::launch::{Book, Launch, Node};
-use crate::run::shared::Shared;
+use crate::shared::Shared;
 use crate::stage::sink::MakeSink;
 
 pub(crate) struct ReceiverNode<T> {

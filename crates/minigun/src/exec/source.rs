@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::threads::{init_error, stage_error};
 use crate::error::Error;
+use crate::error::{init_error, stage_error};
+use crate::exec::launch::{Launch, Node};
 use crate::failure::{Failure, FailureKind};
 use crate::graph::StageId;
-use crate::run::launch::{Launch, Node};
-use crate::run::shared::Shared;
+use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
 use crate::stage::output::Output;
 use crate::stage::sink::{Cx, MakeSink, Sink};

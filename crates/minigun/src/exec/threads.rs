@@ -5,19 +5,19 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Placed, into_queue};
+use super::into_queue;
 use crate::defaults;
-use crate::error::Error;
-use crate::failure::{Failure, Policy, Verdict};
+use crate::error::{Error, end_error, init_error, stage_error};
+use crate::exec::launch::{Book, Holds, Launch, Node};
+use crate::failure::{FailedItem, Policy, Verdict};
 use crate::graph::StageId;
-use crate::pipeline::block::default_policy;
-use crate::pipeline::place::Keep;
+use crate::plan::{Placed, default_policy};
 use crate::queue::{Kept, Pop, Queue, Sender};
-use crate::run::launch::{Book, Holds, Launch, Node};
-use crate::run::shared::{Halt, Shared};
+use crate::shared::{Halt, Shared};
+use crate::stage::Keep;
 use crate::stage::attempt::Attempt;
 use crate::stage::sink::{Cx, MakeSink};
-use crate::stats::{FailedItem, StageStats};
+use crate::stats::StageStats;
 
 /// A block's queue and its workers.
 pub(crate) struct ThreadsNode<T> {
@@ -280,30 +280,6 @@ impl<T: Send + 'static> Worker<'_, T> {
         self.shared.gone();
         Next::Off
     }
-}
-
-/// A worker could not build its steps.
-pub(crate) fn init_error(block: &str, failure: &Failure) -> Error {
-    Error::Init { stage: failure.stage().unwrap_or(block).to_string(), cause: failure.chain() }
-}
-
-/// An item failed and the policy is to stop.
-pub(crate) fn stage_error(block: &str, item: u64, attempts: u32, failure: &Failure) -> Error {
-    Error::Stage {
-        stage: failure.stage().unwrap_or(block).to_string(),
-        item,
-        attempts: failure.attempts(attempts),
-        cause: failure.chain(),
-        kind: failure.kind(),
-    }
-}
-
-/// A worker failed at its end: in a hook, or in a step that was given what another one had kept until then.
-fn end_error(block: &str, item: u64, failure: &Failure) -> Error {
-    if failure.is_hook() {
-        return Error::Hook { hook: "after", cause: failure.to_string() };
-    }
-    stage_error(block, item, 1, failure)
 }
 
 impl<T: Send> Book for Team<T> {

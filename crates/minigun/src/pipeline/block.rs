@@ -5,12 +5,13 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 
 use super::flow::{Done, Flow};
-use super::home::{BlockDef, Home, Spot};
+use super::home::Home;
 use super::place::{self, Block, Inline, PerBatch, Processes, Runs, Threads};
 use super::scope::{Crosses, Program, Scope, Thread, Worker};
-use crate::exec::{self, Placed};
-use crate::failure::{Last, Policy};
+use crate::exec;
+use crate::failure::Last;
 use crate::graph::Mistake;
+use crate::plan::{BlockDef, Placed, Spot};
 use crate::wire::Wire;
 
 /// What the closure of a block may return: a segment (the block is a flow) or [`Done`] (the block ends it).
@@ -98,7 +99,9 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         let (stage, name) = self.home.graph(|graph| (graph.first_of(def.id), graph.block_name(def.id)));
         let placed =
             Placed { def, head: inner.make(), placement, stage, name: name.into(), nested: !S::PROGRAM };
-        self.spot.point.attach(exec::context(executor).place(placed, &self.home));
+        let stand = exec::context(executor).place(placed);
+        self.home.add(stand.node);
+        self.spot.point.attach(stand.sink);
         outer
     }
 
@@ -142,9 +145,4 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     {
         self.on(place::process_per_batch(max), f)
     }
-}
-
-/// The policy of a stage outside any block.
-pub(crate) fn default_policy() -> Policy {
-    Policy { attempts: 1, ..Policy::default() }
 }

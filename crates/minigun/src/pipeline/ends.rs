@@ -7,10 +7,12 @@ use crate::sync::Mutex;
 
 use super::flow::Flow;
 use super::scope::{Gathers, Scope};
+use crate::error::Error;
 use crate::exec::ReceiverNode;
 use crate::failure::Failure;
 use crate::graph::Mistake;
 use crate::queue::{Pop, Queue};
+use crate::report::{Outcome, Report, TAKEN};
 use crate::stage::batch::{Batch, Batcher, Rebatch};
 use crate::stage::output::Output;
 use crate::stage::step::StepRun;
@@ -27,6 +29,22 @@ pub struct Collected<T> {
 pub struct Folded<A> {
     pub(crate) pipeline: u64,
     pub(crate) value: Arc<Mutex<Option<A>>>,
+}
+
+impl<T> Outcome for Collected<T> {
+    type Value = Vec<T>;
+    fn read(self, report: &mut Report) -> Result<Vec<T>, Error> {
+        report.ours("what a flow collected", self.pipeline)?;
+        self.values.lock().take().ok_or(Error::Handle { what: "what a flow collected", why: TAKEN })
+    }
+}
+
+impl<A> Outcome for Folded<A> {
+    type Value = A;
+    fn read(self, report: &mut Report) -> Result<A, Error> {
+        report.ours("a folded value", self.pipeline)?;
+        self.value.lock().take().ok_or(Error::Handle { what: "a folded value", why: TAKEN })
+    }
 }
 
 impl<T: Send + 'static, S: Scope> Flow<T, S> {
@@ -111,7 +129,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             graph.consume(self.spot.id, Some(stage));
         });
         let (node, sink) = ReceiverNode::new(&queue, name);
-        self.home.add(Box::new(node));
+        self.home.add(Some(Box::new(node)));
         self.spot.point.attach(sink);
         Receiver { queue, run: VecDeque::new() }
     }

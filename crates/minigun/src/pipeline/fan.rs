@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::flow::Flow;
-use super::home::Spot;
 use crate::graph::Mistake;
+use crate::plan::Spot;
 
 /// Joins flows of one type: their items arrive in one flow, in no particular order.
 ///

@@ -3,12 +3,13 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::home::{At, BlockDef, Home, Spot};
+use super::home::{At, Home};
 use super::port::Ports;
 use super::scope::{Program, Scope, Worker};
-use crate::exec;
+use crate::exec::ThreadsNode;
 use crate::failure::{Failure, StageResult};
 use crate::graph::{BlockId, Mistake, StageId};
+use crate::plan::{BlockDef, Spot};
 use crate::stage::output::Output;
 use crate::stage::sink::Cx;
 use crate::stage::step::{self, Hook, StepHead, StepRun};
@@ -103,8 +104,20 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         self.own_thread(stage, name).step_at(stage, name, make)
     }
 
+    /// In the program: what follows runs on a thread of its own, behind a queue.
     pub(crate) fn own_thread(self, stage: StageId, name: &str) -> Self {
-        if S::PROGRAM { exec::own_thread(self, stage, name) } else { self }
+        if !S::PROGRAM {
+            return self;
+        }
+        let Flow { home, spot, block, .. } = self;
+        let next = home.graph(|graph| {
+            graph.consume(spot.id, None);
+            Spot::<T>::new(graph, Vec::new(), vec![spot.id], None)
+        });
+        let (node, sink) = ThreadsNode::single(next.make(), stage, name);
+        home.add(Some(Box::new(node)));
+        spot.point.attach(sink);
+        Flow::at(&home, next, block)
     }
 
     pub(crate) fn ended(self) -> Done {

@@ -5,7 +5,6 @@ pub(crate) mod ends;
 pub(crate) mod fan;
 pub(crate) mod flow;
 pub(crate) mod home;
-pub(crate) mod hooks;
 pub(crate) mod place;
 pub(crate) mod port;
 pub mod scope;
@@ -18,13 +17,15 @@ use crate::sync::Mutex;
 
 use crate::error::Error;
 use crate::failure::StageResult;
-use crate::run::report::Report;
+use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
 use crate::stats::Totals;
 use crate::wire::Wire;
 
-use home::{Draft, Home, Spot};
+use crate::plan::Spot;
+use crate::run::draft::Draft;
+use home::Home;
 use port::Port;
 
 /// A pipeline under construction: sources are made from it, and everything written behind them runs when
@@ -102,6 +103,6 @@ impl Pipeline {
     /// As [`run`](Self::run), as far as they show at the start.
     pub fn start(self) -> Result<Running, Error> {
         let draft = std::mem::take(&mut *self.home.draft.lock());
-        running::start(&self.home, draft)
+        running::start(&self.home.name, &self.home.totals, draft)
     }
 }

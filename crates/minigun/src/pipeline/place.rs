@@ -1,92 +1,13 @@
 //! The head of a block: where it runs, and what happens when an attempt fails.
 
-use std::fmt;
 use std::marker::PhantomData;
-use std::num::NonZeroUsize;
-use std::str::FromStr;
-use std::time::Duration;
 
 use super::scope::{Program, Scope, Thread, Worker};
 use crate::codec::Format;
-use crate::defaults;
-use crate::error::Error;
 use crate::failure::{Backoff, Last, Policy};
+use crate::plan::{Executor, Placement, Settings};
+use crate::stage::Keep;
 use crate::wire::{Wire, WireFns};
-
-/// Where a block runs, as a plain value: from configuration, from text (`"processes:4".parse()`), or written
-/// out. Its items must be able to travel to a process, whichever kind it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[non_exhaustive]
-pub enum Executor {
-    /// On the thread of the stage before.
-    Inline,
-    /// On this many threads.
-    Threads(usize),
-    /// In this many persistent worker processes.
-    Processes(usize),
-    /// In a fresh process for every item, at most this many at once.
-    ProcessPerBatch(usize),
-}
-
-/// The names an [`Executor`] is parsed from.
-const EXECUTORS: &str = "known are `inline`, `threads`, `processes` and `process_per_batch`, the last three with \
-    a number of workers as in `threads:4` (without one: as many as the machine has cores)";
-
-impl FromStr for Executor {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = |hint: String| Error::Executor { text: text.to_string(), hint };
-        let (name, count) = match text.trim().split_once(':') {
-            Some((name, count)) => {
-                let number = count.trim().parse::<NonZeroUsize>().map_err(|_| {
-                    wrong(format!("`{}` is not a number of workers (at least 1)", count.trim()))
-                })?;
-                (name.trim(), Some(number.get()))
-            }
-            None => (text.trim(), None),
-        };
-        let workers = || count.unwrap_or_else(cores);
-        match name {
-            "inline" if count.is_none() => Ok(Executor::Inline),
-            "inline" => Err(wrong("`inline` takes no number of workers".to_string())),
-            "threads" => Ok(Executor::Threads(workers())),
-            "processes" => Ok(Executor::Processes(workers())),
-            "process_per_batch" => Ok(Executor::ProcessPerBatch(workers())),
-            _ => Err(wrong(EXECUTORS.to_string())),
-        }
-    }
-}
-
-impl fmt::Display for Executor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Executor::Inline => f.write_str("inline"),
-            Executor::Threads(n) => write!(f, "threads:{n}"),
-            Executor::Processes(n) => write!(f, "processes:{n}"),
-            Executor::ProcessPerBatch(n) => write!(f, "process_per_batch:{n}"),
-        }
-    }
-}
-
-impl Executor {
-    /// A block head for this executor, to which policies can be added.
-    pub fn place(self) -> Block<Dynamic> {
-        Block::new(self)
-    }
-
-    pub(crate) fn workers(self) -> usize {
-        match self {
-            Executor::Inline => 1,
-            Executor::Threads(n) | Executor::Processes(n) | Executor::ProcessPerBatch(n) => n,
-        }
-    }
-}
-
-/// The number of cores this program may use; at least 1.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
-}
 
 /// The head of a block: where it runs (`P`) and what is kept of an item while it is tried (`M`).
 #[must_use = "a block head does nothing until it is given to `Flow::on`"]
@@ -95,30 +16,6 @@ pub struct Block<P, M = Once> {
     policy: Policy,
     settings: Settings,
     _kinds: PhantomData<fn() -> (P, M)>,
-}
-
-/// What a block's head says besides place and policy.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) queue: usize,
-    pub(crate) format: Format,
-    pub(crate) max_restarts: u32,
-    pub(crate) window: Duration,
-    pub(crate) crash_attempts: u32,
-    pub(crate) or_threads: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            queue: defaults::QUEUE_ITEMS,
-            format: Format::default(),
-            max_restarts: defaults::MAX_RESTARTS,
-            window: defaults::RESTART_WINDOW,
-            crash_attempts: defaults::CRASH_ATTEMPTS,
-            or_threads: false,
-        }
-    }
 }
 
 /// The block runs on the thread before it.
@@ -173,9 +70,6 @@ impl<T: Wire> Keeps<T, ByFrame> for Kept {
     }
 }
 
-/// Copies an item for another attempt; `None` if it cannot be copied.
-pub(crate) type Keep<T> = fn(&T) -> Option<T>;
-
 /// Blocks that run in processes of their own.
 #[diagnostic::on_unimplemented(
     message = "this setting needs a process of its own: `{Self}` blocks cannot enforce it",
@@ -196,16 +90,6 @@ pub trait Runs<T, S = Program>: Sized {
     type Scope: Scope;
     #[doc(hidden)]
     fn placement(self) -> Placement<T>;
-}
-
-/// A block head without its types, as the engine takes it.
-#[doc(hidden)]
-pub struct Placement<T> {
-    pub(crate) executor: Executor,
-    pub(crate) policy: Policy,
-    pub(crate) settings: Settings,
-    pub(crate) keep: Option<Keep<T>>,
-    pub(crate) wire: Option<WireFns<T>>,
 }
 
 macro_rules! runs_in_process {
@@ -353,34 +237,15 @@ impl<P, M> Block<P, M> {
     }
 }
 
-impl From<Executor> for Block<Dynamic> {
-    fn from(executor: Executor) -> Self {
-        executor.place()
+impl Executor {
+    /// A block head for this executor, to which policies can be added.
+    pub fn place(self) -> Block<Dynamic> {
+        Block::new(self)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn executors_are_read_back_from_their_text() {
-        for executor in
-            [Executor::Inline, Executor::Threads(3), Executor::Processes(4), Executor::ProcessPerBatch(1)]
-        {
-            assert_eq!(executor.to_string().parse::<Executor>().unwrap(), executor);
-        }
-        assert_eq!("threads".parse::<Executor>().unwrap(), Executor::Threads(cores()));
-    }
-
-    #[test]
-    fn an_unknown_executor_is_an_error_that_lists_the_known_ones() {
-        let error = "proceses:4".parse::<Executor>().unwrap_err().to_string();
-        for known in ["inline", "threads", "processes", "process_per_batch"] {
-            assert!(error.contains(known), "{error}");
-        }
-        assert!("threads:0".parse::<Executor>().is_err());
-        assert!("threads:many".parse::<Executor>().is_err());
-        assert!("inline:2".parse::<Executor>().is_err());
+impl From<Executor> for Block<Dynamic> {
+    fn from(executor: Executor) -> Self {
+        executor.place()
     }
 }

@@ -5,10 +5,11 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use super::flow::{Done, Flow};
-use super::home::{At, BlockDef, Home, Spot};
+use super::home::{At, Home};
 use super::scope::{Crosses, Program, Scope};
 use crate::failure::Failure;
 use crate::graph::Mistake;
+use crate::plan::{BlockDef, Spot};
 use crate::stage::output::Output;
 use crate::stage::sink::Cx;
 use crate::stage::step::StepRun;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::Pipeline;
 use super::flow::Flow;
-use super::home::Spot;
 use crate::exec::ThreadsNode;
 use crate::exec::source::SourceNode;
 use crate::failure::{Failure, StageResult};
+use crate::plan::Spot;
 use crate::queue;
 use crate::stage::output::Output;
 
@@ -32,12 +32,12 @@ impl Pipeline {
             let stage = graph.stage(name, "source", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
-        self.home.add(Box::new(SourceNode {
+        self.home.add(Some(Box::new(SourceNode {
             produce: Box::new(move |out| f(out).into_result()),
             head: spot.make(),
             stage,
             name: name.into(),
-        }));
+        })));
         Flow::at(&self.home, spot, None)
     }
 
@@ -90,7 +90,7 @@ impl Pipeline {
             let stage = graph.stage(name, "channel", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
-        self.home.add(Box::new(ThreadsNode::channel(&queue, spot.make(), stage, name)));
+        self.home.add(Some(Box::new(ThreadsNode::channel(&queue, spot.make(), stage, name))));
         (Sender { inner: queue::Sender::new(&queue) }, Flow::at(&self.home, spot, None))
     }
 }

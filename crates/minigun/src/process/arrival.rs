@@ -9,7 +9,7 @@ use crate::codec::Format;
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::queue::Stopped;
-use crate::run::shared::Shared;
+use crate::shared::Shared;
 use crate::stage::attempt::guarded;
 use crate::stage::exit::{Arrivals, Exit};
 use crate::stage::sink::Cx;

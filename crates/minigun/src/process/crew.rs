@@ -11,7 +11,7 @@ use minigun_os::Event;
 use super::board::Claims;
 use super::ledger::{Ledger, Parcel};
 use crate::error::Error;
-use crate::pipeline::place::Settings;
+use crate::plan::Settings;
 use crate::queue::Kept;
 use crate::sync::Mutex;
 

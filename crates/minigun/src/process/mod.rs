@@ -27,8 +27,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::defaults::GRACE;
 use crate::error::Error;
-use crate::pipeline::hooks::ForkHook;
-use crate::run::shared::{Halt, Shared};
+use crate::plan::hooks::ForkHook;
+use crate::shared::{Halt, Shared};
 
 pub(crate) use arrival::Arrival;
 use board::Board;

@@ -15,8 +15,8 @@ use super::protocol::{self, ItemOutcome, Work};
 use super::worker::Lost;
 use crate::defaults::{FRAME_BYTES, RESULT_WAIT};
 use crate::failure::Failure;
+use crate::journal::{Entries, Journal};
 use crate::stage::exit::WireOut;
-use crate::stage::journal::{Entries, Journal};
 use crate::sync::{Condvar, Mutex};
 
 /// A worker's results that were not sent yet.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::{Fields, FrameError};
 use crate::failure::{Failure, FailureKind};
 use crate::graph::StageId;
-use crate::stage::journal::{Entries, Event};
+use crate::journal::{Entries, Event};
 use crate::stats::Totals;
 
 /// Appends a block whose content `fill` writes.

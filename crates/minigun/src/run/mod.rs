@@ -1,6 +1,4 @@
 //! A run: build → plan → launch → drain → report.
 
-pub(crate) mod launch;
-pub(crate) mod report;
+pub(crate) mod draft;
 pub(crate) mod running;
-pub(crate) mod shared;

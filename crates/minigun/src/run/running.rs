@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::launch::{Book, Crew, Launch};
-use super::report::Report;
-use super::shared::Shared;
+use super::draft::Draft;
 use crate::defaults;
 use crate::error::Error;
+use crate::exec::launch::{Book, Crew, Launch};
 use crate::failure::Failure;
 use crate::graph::{self, Graph};
-use crate::pipeline::home::{Draft, Home};
-use crate::pipeline::hooks::Hooks;
+use crate::plan::hooks::Hooks;
 use crate::process::{Plan, Processes};
+use crate::report::Report;
+use crate::shared::Shared;
 use crate::stage::attempt::guarded;
+use crate::stats::Totals;
 use crate::sync::Mutex;
 
 /// A run under way, made by [`Pipeline::start`](crate::Pipeline::start).
@@ -23,7 +24,6 @@ use crate::sync::Mutex;
 pub struct Running(Option<Inner>);
 
 struct Inner {
-    home: Arc<Home>,
     shared: Arc<Shared>,
     crew: Arc<Crew>,
     processes: Option<Arc<Processes>>,
@@ -35,13 +35,13 @@ struct Inner {
 }
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
-pub(crate) fn start(home: &Arc<Home>, draft: Draft) -> Result<Running, Error> {
+pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
     let Draft { graph, nodes, mut hooks } = draft;
     let mistakes = graph::problems(&graph);
     if !mistakes.is_empty() {
-        return Err(Error::Wiring { pipeline: home.name.clone(), mistakes });
+        return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
     }
-    let shared = Shared::new(home.name.clone(), Arc::clone(&home.totals), graph.stages.len());
+    let shared = Shared::new(name.to_string(), Arc::clone(totals), graph.stages.len());
     let mut nodes = nodes;
     let mut plan = Plan::new(&shared);
     for node in &mut nodes {
@@ -49,7 +49,6 @@ pub(crate) fn start(home: &Arc<Home>, draft: Draft) -> Result<Running, Error> {
     }
     let crew = Arc::new(Crew::default());
     let mut inner = Inner {
-        home: Arc::clone(home),
         shared: Arc::clone(&shared),
         crew: Arc::clone(&crew),
         processes: None,
@@ -139,7 +138,7 @@ impl Inner {
                 }
             }
         }
-        let report = Report::new(&self.home, &self.shared, &self.graph, self.started.elapsed());
+        let report = Report::new(&self.shared, &self.graph, self.started.elapsed());
         let hooks = std::mem::take(&mut *self.hooks.lock());
         for hook in hooks.after_run {
             if let Err(error) = hooked("after_run", || hook(&report)) {

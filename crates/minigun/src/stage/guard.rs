@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::journal::Happened;
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
 use super::tx::Tx;
+use crate::failure::FailedItem;
 use crate::failure::{Failure, Policy, Verdict};
 use crate::graph::StageId;
-use crate::pipeline::place::Keep;
-use crate::stats::FailedItem;
+use crate::journal::Happened;
+use crate::stage::Keep;
 
 /// Marks failures of what follows a block in the same worker: they are not the block's to retry or skip.
 pub(crate) struct Border<T> {

@@ -4,9 +4,9 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use super::journal::{Journal, Values};
 use crate::codec::Format;
 use crate::failure::Failure;
+use crate::journal::{Journal, Values};
 use crate::stats::{self, Totals};
 use crate::wire::Wire;
 

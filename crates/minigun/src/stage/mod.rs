@@ -10,9 +10,10 @@ pub(crate) mod edge;
 pub(crate) mod exit;
 pub(crate) mod guard;
 pub(crate) mod handles;
-pub(crate) mod journal;
-pub(crate) mod nested;
 pub(crate) mod output;
 pub(crate) mod sink;
 pub(crate) mod step;
 pub(crate) mod tx;
+
+/// Copies an item for another attempt; `None` if it cannot be copied.
+pub(crate) type Keep<T> = fn(&T) -> Option<T>;

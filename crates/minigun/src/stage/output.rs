@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::sink::BoxSink;
 use crate::failure::Failure;
-use crate::run::shared::Shared;
+use crate::shared::Shared;
 
 /// Where a stage's closure emits its items.
 ///

@@ -9,7 +9,7 @@ use super::exit::Carrier;
 use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::BlockId;
-use crate::run::shared::Shared;
+use crate::shared::Shared;
 
 /// Where a step's outputs go.
 pub(crate) trait Sink<T> {

@@ -4,12 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::attempt::guarded;
-use super::journal::StepCells;
 use super::output::Output;
 use super::sink::{BoxSink, Cx, Point, Sink};
 use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::StageId;
+use crate::journal::StepCells;
 
 /// What a step does with an item: a closure, or something that must be told of the end.
 pub(crate) trait StepRun<T, U> {

@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::journal::Journal;
 use crate::failure::Failure;
+use crate::journal::Journal;
 use crate::queue::Stopped;
 
 /// Something that holds back outputs.
@@ -34,7 +34,7 @@ pub(crate) struct Tx {
 /// A state to which an inner attempt can be undone.
 pub(crate) struct Savepoint {
     outlets: Vec<usize>,
-    journal: super::journal::Mark,
+    journal: crate::journal::Mark,
 }
 
 impl Tx {

@@ -23,9 +23,9 @@ use super::link::Link;
 use super::pace::Pace;
 use crate::error::Error;
 use crate::failure::Policy;
-use crate::pipeline::place::Settings;
+use crate::plan::Settings;
 use crate::queue::Queue;
-use crate::run::shared::Shared;
+use crate::shared::Shared;
 use crate::stats::StageStats;
 use crate::wire::WireFns;
 

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use super::{Failed, Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::Error;
-use crate::exec::threads::{init_error, stage_error};
+use crate::error::{init_error, stage_error};
+use crate::failure::FailedItem;
 use crate::failure::{Failure, Verdict};
 use crate::process::frame::{Fields, FrameError, Kind};
 use crate::process::ledger::Parcel;
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome};
-use crate::stats::FailedItem;
 
 impl<T: Send + 'static> Slot<'_, T> {
     pub(super) fn receive(&mut self) -> Step<bool> {

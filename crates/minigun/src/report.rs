@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use serde::ser::SerializeStruct;
 
-use super::shared::Shared;
 use crate::error::Error;
+use crate::failure::FailedItem;
 use crate::graph::Graph;
-use crate::pipeline::ends::{Collected, Folded};
-use crate::pipeline::home::Home;
+use crate::shared::Shared;
 use crate::stage::handles::{Collector, Counter, Gathered};
-use crate::stats::{FailedItem, StageFigures, Totals};
+use crate::stats::{StageFigures, Totals};
 use crate::wire::Wire;
 
 /// What a run did. `Display` prints a table.
@@ -47,7 +46,7 @@ pub trait Outcome {
 }
 
 impl Report {
-    pub(crate) fn new(home: &Home, shared: &Shared, graph: &Graph, elapsed: Duration) -> Self {
+    pub(crate) fn new(shared: &Shared, graph: &Graph, elapsed: Duration) -> Self {
         let stages = graph
             .stages
             .iter()
@@ -60,7 +59,7 @@ impl Report {
                 skipped: stats.failures(),
             })
             .collect();
-        Report { pipeline: home.name.clone(), totals: Arc::clone(&home.totals), stages, elapsed }
+        Report { pipeline: shared.name().to_string(), totals: Arc::clone(shared.totals()), stages, elapsed }
     }
 
     /// The value of a handle: what a flow collected or folded, or what was pushed to a collector.
@@ -118,7 +117,8 @@ impl Report {
         self.elapsed
     }
 
-    fn ours(&self, what: &'static str, pipeline: u64) -> Result<(), Error> {
+    /// An error if the handle is another pipeline's.
+    pub(crate) fn ours(&self, what: &'static str, pipeline: u64) -> Result<(), Error> {
         if pipeline == self.totals.id() {
             return Ok(());
         }
@@ -126,23 +126,7 @@ impl Report {
     }
 }
 
-const TAKEN: &str = "its value was taken before, or lost in a panic";
-
-impl<T> Outcome for Collected<T> {
-    type Value = Vec<T>;
-    fn read(self, report: &mut Report) -> Result<Vec<T>, Error> {
-        report.ours("what a flow collected", self.pipeline)?;
-        self.values.lock().take().ok_or(Error::Handle { what: "what a flow collected", why: TAKEN })
-    }
-}
-
-impl<A> Outcome for Folded<A> {
-    type Value = A;
-    fn read(self, report: &mut Report) -> Result<A, Error> {
-        report.ours("a folded value", self.pipeline)?;
-        self.value.lock().take().ok_or(Error::Handle { what: "a folded value", why: TAKEN })
-    }
-}
+pub(crate) const TAKEN: &str = "its value was taken before, or lost in a panic";
 
 impl<T: Wire> Outcome for Collector<T> {
     type Value = Vec<T>;

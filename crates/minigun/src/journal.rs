@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
+use crate::failure::FailedItem;
 use crate::failure::Failure;
 use crate::graph::StageId;
-use crate::stats::FailedItem;
 
 /// One worker's journal.
 pub(crate) struct Journal {

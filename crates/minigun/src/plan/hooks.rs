@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::failure::Failure;
-use crate::run::report::Report;
+use crate::report::Report;
 
 type BeforeRun = Box<dyn FnOnce() -> Result<(), Failure> + Send>;
 type AfterRun = Box<dyn FnOnce(&Report) -> Result<(), Failure> + Send>;

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::sync::{Condvar, Mutex};
 
-use super::shared::Shared;
 use crate::error::Error;
 use crate::process::Processes;
+use crate::shared::Shared;
 use crate::stage::attempt::guarded;
 
 /// A part of the graph that runs on threads of its own.
@@ -142,7 +142,7 @@ impl Crew {
     }
 }
 
-impl super::shared::Halt for Crew {
+impl crate::shared::Halt for Crew {
     fn halt(&self) {
         self.wake();
     }

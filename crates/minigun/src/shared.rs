@@ -8,8 +8,8 @@ use crate::sync::{Condvar, Mutex};
 
 use crate::error::Error;
 use crate::graph::StageId;
+use crate::journal::{Entries, Journal};
 use crate::queue::Queue;
-use crate::stage::journal::{Entries, Journal};
 use crate::stats::{self, StageStats, Stages, Totals};
 
 /// One run of one pipeline.
@@ -63,7 +63,7 @@ impl Shared {
         &self.name
     }
 
-    pub(crate) fn totals(&self) -> &Totals {
+    pub(crate) fn totals(&self) -> &Arc<Totals> {
         &self.totals
     }
 

@@ -11,18 +11,18 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crate::exec::Placed;
+use crate::failure::FailedItem;
 use crate::failure::{Failure, Verdict};
+use crate::plan::Placed;
 use crate::queue::{Kept, Pop, Queue, Sender, Stopped};
-use crate::run::shared::{Halt, Shared};
-use crate::stats::FailedItem;
+use crate::shared::{Halt, Shared};
 use crate::sync::Mutex;
 
-use super::attempt::{Attempt, guarded};
-use super::exit::{Arrivals, Carrier, Parcel};
-use super::journal::{Entries, Event, Happened, Journal};
-use super::sink::{BoxSink, Cx, MakeSink, Sink};
-use super::tx::Outlet;
+use crate::journal::{Entries, Event, Happened, Journal};
+use crate::stage::attempt::{Attempt, guarded};
+use crate::stage::exit::{Arrivals, Carrier, Parcel};
+use crate::stage::sink::{BoxSink, Cx, MakeSink, Sink};
+use crate::stage::tx::Outlet;
 
 /// The sink that hands a block's items to threads of its own inside the worker.
 pub(crate) fn nested<T: Send + 'static>(block: Placed<T>) -> MakeSink<T> {

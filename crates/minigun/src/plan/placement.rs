@@ -1,0 +1,164 @@
+//! Where a block is to run and under which policy, without the types of its head.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::BlockDef;
+use crate::codec::Format;
+use crate::defaults;
+use crate::error::Error;
+use crate::failure::Policy;
+use crate::graph::StageId;
+use crate::stage::Keep;
+use crate::stage::sink::MakeSink;
+use crate::wire::WireFns;
+
+/// Where a block runs, as a plain value: from configuration, from text (`"processes:4".parse()`), or written
+/// out. Its items must be able to travel to a process, whichever kind it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum Executor {
+    /// On the thread of the stage before.
+    Inline,
+    /// On this many threads.
+    Threads(usize),
+    /// In this many persistent worker processes.
+    Processes(usize),
+    /// In a fresh process for every item, at most this many at once.
+    ProcessPerBatch(usize),
+}
+
+/// The names an [`Executor`] is parsed from.
+const EXECUTORS: &str = "known are `inline`, `threads`, `processes` and `process_per_batch`, the last three with \
+    a number of workers as in `threads:4` (without one: as many as the machine has cores)";
+
+impl FromStr for Executor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = |hint: String| Error::Executor { text: text.to_string(), hint };
+        let (name, count) = match text.trim().split_once(':') {
+            Some((name, count)) => {
+                let number = count.trim().parse::<NonZeroUsize>().map_err(|_| {
+                    wrong(format!("`{}` is not a number of workers (at least 1)", count.trim()))
+                })?;
+                (name.trim(), Some(number.get()))
+            }
+            None => (text.trim(), None),
+        };
+        let workers = || count.unwrap_or_else(cores);
+        match name {
+            "inline" if count.is_none() => Ok(Executor::Inline),
+            "inline" => Err(wrong("`inline` takes no number of workers".to_string())),
+            "threads" => Ok(Executor::Threads(workers())),
+            "processes" => Ok(Executor::Processes(workers())),
+            "process_per_batch" => Ok(Executor::ProcessPerBatch(workers())),
+            _ => Err(wrong(EXECUTORS.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Executor::Inline => f.write_str("inline"),
+            Executor::Threads(n) => write!(f, "threads:{n}"),
+            Executor::Processes(n) => write!(f, "processes:{n}"),
+            Executor::ProcessPerBatch(n) => write!(f, "process_per_batch:{n}"),
+        }
+    }
+}
+
+impl Executor {
+    pub(crate) fn workers(self) -> usize {
+        match self {
+            Executor::Inline => 1,
+            Executor::Threads(n) | Executor::Processes(n) | Executor::ProcessPerBatch(n) => n,
+        }
+    }
+}
+
+/// The number of cores this program may use; at least 1.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// What a block's head says besides place and policy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) queue: usize,
+    pub(crate) format: Format,
+    pub(crate) max_restarts: u32,
+    pub(crate) window: Duration,
+    pub(crate) crash_attempts: u32,
+    pub(crate) or_threads: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            queue: defaults::QUEUE_ITEMS,
+            format: Format::default(),
+            max_restarts: defaults::MAX_RESTARTS,
+            window: defaults::RESTART_WINDOW,
+            crash_attempts: defaults::CRASH_ATTEMPTS,
+            or_threads: false,
+        }
+    }
+}
+
+/// A block head without its types, as the engine takes it.
+#[doc(hidden)]
+pub struct Placement<T> {
+    pub(crate) executor: Executor,
+    pub(crate) policy: Policy,
+    pub(crate) settings: Settings,
+    pub(crate) keep: Option<Keep<T>>,
+    pub(crate) wire: Option<WireFns<T>>,
+}
+
+/// A block, ready to be placed.
+pub(crate) struct Placed<T> {
+    pub(crate) def: Arc<BlockDef>,
+    pub(crate) head: MakeSink<T>,
+    pub(crate) placement: Placement<T>,
+    /// The stage on which the block's books are kept.
+    pub(crate) stage: StageId,
+    pub(crate) name: Arc<str>,
+    /// It stands inside another block.
+    pub(crate) nested: bool,
+}
+
+/// The policy of a stage outside any block.
+pub(crate) fn default_policy() -> Policy {
+    Policy { attempts: 1, ..Policy::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executors_are_read_back_from_their_text() {
+        for executor in
+            [Executor::Inline, Executor::Threads(3), Executor::Processes(4), Executor::ProcessPerBatch(1)]
+        {
+            assert_eq!(executor.to_string().parse::<Executor>().unwrap(), executor);
+        }
+        assert_eq!("threads".parse::<Executor>().unwrap(), Executor::Threads(cores()));
+    }
+
+    #[test]
+    fn an_unknown_executor_is_an_error_that_lists_the_known_ones() {
+        let error = "proceses:4".parse::<Executor>().unwrap_err().to_string();
+        for known in ["inline", "threads", "processes", "process_per_batch"] {
+            assert!(error.contains(known), "{error}");
+        }
+        assert!("threads:0".parse::<Executor>().is_err());
+        assert!("threads:many".parse::<Executor>().is_err());
+        assert!("inline:2".parse::<Executor>().is_err());
+    }
+}
