@@ -73,13 +73,13 @@ pub use graph::Mistake;
 pub use pipeline::Pipeline;
 pub use pipeline::block::Tail;
 pub use pipeline::ends::{Collected, Folded, Receiver};
-pub use pipeline::fan::merge;
+pub use pipeline::fan::{Flows, merge};
 pub use pipeline::flow::{Done, Flow, Segment};
 pub use pipeline::place::{
     Block, Dynamic, Inline, Keeps, Kept, Once, PerBatch, ProcessBlock, Processes, Runs, Threads, inline,
     process_per_batch, processes, threads,
 };
-pub use pipeline::port::{Flows, Port, Ports};
+pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;
 pub use pipeline::source::Sender;
 pub use plan::Executor;

@@ -1,10 +1,14 @@
-//! Fan-in and fan-out of whole flows.
+//! Fan-in and fan-out of whole flows, and flows that end in a port.
 
 use std::sync::Arc;
 
-use super::flow::Flow;
+use super::flow::{Done, Flow};
+use super::home::At;
+use super::port::{Port, Ported, Ports};
+use super::scope::{Crosses, Program, Scope};
 use crate::graph::Mistake;
 use crate::plan::Spot;
+use crate::stage::output::Output;
 
 /// Joins flows of one type: their items arrive in one flow, in no particular order.
 ///
@@ -60,5 +64,53 @@ impl<T: Clone + Send + 'static> Flow<T> {
     /// `N` flows that each get every item.
     pub fn broadcast<const N: usize>(self) -> [Flow<T>; N] {
         std::array::from_fn(|_| self.clone())
+    }
+}
+
+impl<T: Send + 'static, S: Scope> Flow<T, S>
+where
+    T: Crosses<S>,
+{
+    /// Ends the flow: everything goes to a port.
+    pub fn send_to(self, port: &Port<T>) -> Done {
+        let stage = self.home.graph(|graph| graph.unnamed("send_to", self.block_id()));
+        let name = self.home.graph(|graph| graph.name(stage).to_string());
+        let open = Ports::<S>::bind(port, &At { home: &self.home, block: self.block.as_ref(), stage });
+        let f = Arc::new(|item, _: &mut Output<()>, port: &mut Output<T>| {
+            port.emit(item);
+            Ok(())
+        });
+        self.step_at::<(), _>(stage, &name, move |cx| Ok(Ported { f: Arc::clone(&f), ports: open(cx)? }))
+            .discard()
+    }
+}
+
+impl<T: Send + 'static> Flow<T, Program> {
+    /// Joins flows: their items arrive in one flow, in no particular order.
+    pub fn merge(self, others: impl Flows<T>) -> Flow<T> {
+        let mut flows = vec![self];
+        flows.extend(others.into_flows());
+        merge_all(flows)
+    }
+}
+
+/// One flow or several of one type.
+pub trait Flows<T> {
+    #[doc(hidden)]
+    fn into_flows(self) -> Vec<Flow<T>>;
+}
+impl<T> Flows<T> for Flow<T> {
+    fn into_flows(self) -> Vec<Flow<T>> {
+        vec![self]
+    }
+}
+impl<T, const N: usize> Flows<T> for [Flow<T>; N] {
+    fn into_flows(self) -> Vec<Flow<T>> {
+        self.into_iter().collect()
+    }
+}
+impl<T> Flows<T> for Vec<Flow<T>> {
+    fn into_flows(self) -> Vec<Flow<T>> {
+        self
     }
 }

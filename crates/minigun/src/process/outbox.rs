@@ -4,15 +4,15 @@
 //! have to wait for it; so the first time that can happen, a second thread is started that sends what has
 //! waited for [`RESULT_WAIT`]. It never runs user code.
 
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use minigun_os::Socket;
 
-use super::frame::{self, HEADER, Kind};
+use super::frame::{self, FrameError, HEADER, Kind};
 use super::protocol::{self, ItemOutcome, Work};
-use super::worker::Lost;
 use crate::defaults::{FRAME_BYTES, RESULT_WAIT};
 use crate::failure::Failure;
 use crate::journal::{Entries, Journal};
@@ -156,5 +156,24 @@ impl Shared {
                 return;
             }
         }
+    }
+}
+
+/// Why a worker can only leave: there is nobody to tell.
+pub(crate) enum Lost {
+    Io,
+    Frame,
+    Journal,
+}
+
+impl From<io::Error> for Lost {
+    fn from(_: io::Error) -> Self {
+        Lost::Io
+    }
+}
+
+impl From<FrameError> for Lost {
+    fn from(_: FrameError) -> Self {
+        Lost::Frame
     }
 }

@@ -1,6 +1,5 @@
 //! The worker: receive, run, send back, until there is no more.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +7,7 @@ use minigun_os::Socket;
 
 use super::board::Claims;
 use super::frame::{self, Fields, FrameError, Kind, Reader};
-use super::outbox::Outbox;
+use super::outbox::{Lost, Outbox};
 use super::protocol::{self, Work};
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
@@ -176,23 +175,4 @@ impl<T: Send + 'static> WorkerProgram<T> {
 
 fn send(socket: &Socket, kind: Kind, number: u64, payload: &[u8]) -> Result<(), Lost> {
     Ok(socket.write_all(&frame::frame(kind, number, payload)?)?)
-}
-
-/// Why a worker can only leave: there is nobody to tell.
-pub(crate) enum Lost {
-    Io,
-    Frame,
-    Journal,
-}
-
-impl From<io::Error> for Lost {
-    fn from(_: io::Error) -> Self {
-        Lost::Io
-    }
-}
-
-impl From<FrameError> for Lost {
-    fn from(_: FrameError) -> Self {
-        Lost::Frame
-    }
 }

@@ -42,40 +42,31 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         self.stats.died();
         let flight = self.desk.ledger.lock().clear();
-        let (suspects, others): (Vec<_>, Vec<_>) =
-            flight.into_iter().partition(|(index, _)| self.desk.claims.is_running(*index));
-        for (index, mut parcel) in others {
-            parcel.unsent += u32::from(self.desk.claims.is_done(index));
-            if parcel.unsent < self.block.settings.crash_attempts.saturating_mul(UNSENT) {
+        let limit = self.block.settings.crash_attempts;
+        let mut charged = None;
+        for (index, mut parcel) in flight {
+            let (deaths, limit, when) = if self.desk.claims.is_running(index) {
+                charged = Some(parcel.number);
+                parcel.deaths += 1;
+                (parcel.deaths, limit, "while running it")
+            } else {
+                parcel.unsent += u32::from(self.desk.claims.is_done(index));
+                (parcel.unsent, limit.saturating_mul(UNSENT), "before its result was sent")
+            };
+            if deaths < limit {
                 self.block.crew.put_back([parcel]);
                 continue;
             }
-            let text = format!(
-                "its worker died {} times before its result was sent, the last time: {pid}{how}",
-                parcel.unsent
-            );
-            let attempts = parcel.attempts + parcel.unsent;
+            let text = format!("its worker died {deaths} times {when}, the last time: {pid}{how}");
+            let attempts = parcel.attempts + deaths;
             self.settle_failure(parcel.number, attempts, Failure::new(FailureKind::Death, text), None)?;
         }
-        let when = match (suspects.first(), link.stage) {
-            (Some((_, parcel)), _) => format!("while it ran item {}", parcel.number),
+        let when = match (charged, link.stage) {
+            (Some(item), _) => format!("while it ran item {item}"),
             (None, Stage::Forked | Stage::Starting) => "while it started".to_string(),
             (None, _) => "between items".to_string(),
         };
         let cause = format!("{pid}{how} {when}");
-        for (_, mut parcel) in suspects {
-            parcel.deaths += 1;
-            if parcel.deaths < self.block.settings.crash_attempts {
-                self.block.crew.put_back([parcel]);
-                continue;
-            }
-            let text = format!(
-                "its worker died {} times while running it, the last time: {pid}{how}",
-                parcel.deaths
-            );
-            let attempts = parcel.attempts + parcel.deaths;
-            self.settle_failure(parcel.number, attempts, Failure::new(FailureKind::Death, text), None)?;
-        }
         let was_ready = link.stage >= Stage::Ready;
         match self.block.crew.died(was_ready, cause, &self.block.settings, &self.block.name) {
             Ok(()) => Ok(()),
