@@ -227,7 +227,7 @@ impl<P, M> Block<P, M> {
     }
 
     /// Where worker processes are not to be had, the block runs on as many threads instead of failing the
-    /// pipeline with [`Error::Unsupported`].
+    /// pipeline with [`Error::Unsupported`](crate::Error::Unsupported).
     pub fn or_threads(mut self) -> Self
     where
         P: ProcessBlock,
