@@ -82,6 +82,9 @@ fn table() -> String {
         ),
         ("a new worker's hello", seconds(HELLO_BOUND), "fixed"),
         ("`after_fork` hooks and `_init` closures of a worker", seconds(INIT_BOUND), "fixed"),
+        ("how long an item may run", "no limit".to_string(), "`Block::timeout`"),
+        ("from SIGTERM to SIGKILL for a worker whose item ran too long", seconds(GRACE), "`Block::grace`"),
+        ("items after which a worker is replaced", "no limit".to_string(), "`Block::recycle_after`"),
         ("grace for a worker to end, and for threads in user code after a stop", seconds(GRACE), "fixed"),
         ("failed items kept in the report, per stage", KEPT_FAILURES.to_string(), "fixed"),
     ];

@@ -83,6 +83,14 @@ pub enum Error {
         /// What happened.
         cause: String,
     },
+    /// Dead letters could not be written, or could not be read back.
+    #[error("the dead letters in `{path}`: {cause}")]
+    Letters {
+        /// The file.
+        path: String,
+        /// What went wrong.
+        cause: String,
+    },
     /// A thread could not be started.
     #[error("a thread for `{stage}` could not be started: {source}")]
     Thread {
@@ -176,6 +184,6 @@ fn list(mistakes: &[Mistake]) -> impl fmt::Display + '_ {
 fn remedy(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Codec => "",
-        _ => "; a policy on the block's head (`retry`, `skip`) would let the run go on",
+        _ => "; a policy on the block's head (`retry`, `skip`, `dead_letter`) would let the run go on",
     }
 }

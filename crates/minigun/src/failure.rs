@@ -25,7 +25,8 @@ struct Inner {
 }
 
 /// What kind of failure ended an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailureKind {
     /// The closure returned an error.
@@ -36,6 +37,8 @@ pub enum FailureKind {
     Codec,
     /// The worker process died while it ran the item.
     Death,
+    /// The item ran longer than its block allows, and its worker was killed.
+    Deadline,
 }
 
 impl FailureKind {
@@ -45,6 +48,7 @@ impl FailureKind {
             FailureKind::Panic => 1,
             FailureKind::Codec => 2,
             FailureKind::Death => 3,
+            FailureKind::Deadline => 4,
         }
     }
 
@@ -54,6 +58,7 @@ impl FailureKind {
             1 => FailureKind::Panic,
             2 => FailureKind::Codec,
             3 => FailureKind::Death,
+            4 => FailureKind::Deadline,
             _ => return None,
         })
     }
@@ -130,6 +135,16 @@ impl Failure {
         self.0.hook
     }
 
+    /// Its item was to be kept for the dead letters and could not be copied.
+    pub(crate) fn unkept(self) -> Self {
+        let text = format!("{} (and the item could not be copied for its dead letter)", self.chain());
+        let again = Failure::new(self.0.kind, text).behind(self.0.reach).after(self.0.attempts);
+        match &self.0.stage {
+            Some(stage) => again.at(stage),
+            None => again,
+        }
+    }
+
     /// An inner block gave up after this many attempts.
     pub(crate) fn after(mut self, attempts: u32) -> Self {
         self.0.attempts = self.0.attempts.max(attempts);
@@ -192,6 +207,8 @@ pub struct FailedItem {
     pub item: u64,
     /// Attempts made.
     pub attempts: u32,
+    /// What kind of failure the last attempt ended with.
+    pub kind: FailureKind,
     /// The error of the last attempt, with its causes.
     pub error: String,
 }
@@ -200,7 +217,8 @@ impl FailedItem {
     /// `block` names the stage if the failure does not know it.
     pub(crate) fn new(block: &str, item: u64, attempts: u32, failure: &Failure) -> Self {
         let stage = failure.stage().unwrap_or(block).to_string();
-        FailedItem { stage, item, attempts: failure.attempts(attempts), error: failure.chain() }
+        let (attempts, kind) = (failure.attempts(attempts), failure.kind());
+        FailedItem { stage, item, attempts, kind, error: failure.chain() }
     }
 }
 
@@ -303,6 +321,8 @@ pub(crate) enum Last {
     Stop,
     /// The item is counted as skipped, its error kept for the report.
     Skip,
+    /// The item goes to the block's dead letters.
+    DeadLetter,
 }
 
 /// What to do about a failed attempt.
@@ -310,6 +330,7 @@ pub(crate) enum Last {
 pub(crate) enum Verdict {
     Retry(Duration),
     Skip,
+    DeadLetter,
     Stop,
 }
 
@@ -319,14 +340,25 @@ impl Policy {
         if attempt < self.attempts {
             return Verdict::Retry(self.backoff.wait(attempt, spread));
         }
+        self.last_word()
+    }
+
+    /// The verdict on an item whose attempts are used up.
+    pub(crate) fn last_word(&self) -> Verdict {
         match self.last {
             Last::Stop => Verdict::Stop,
             Last::Skip => Verdict::Skip,
+            Last::DeadLetter => Verdict::DeadLetter,
         }
     }
 
     pub(crate) fn retries(&self) -> bool {
         self.attempts > 1
+    }
+
+    /// Whether an item must be kept while its `attempt`-th attempt is made.
+    pub(crate) fn keeps(&self, attempt: u32) -> bool {
+        attempt < self.attempts || self.last == Last::DeadLetter
     }
 }
 

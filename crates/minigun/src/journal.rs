@@ -35,6 +35,7 @@ pub(crate) struct Event {
 pub(crate) enum Happened {
     Retried,
     Skipped(FailedItem),
+    Dead(FailedItem),
 }
 
 #[derive(Default, Clone, Copy)]

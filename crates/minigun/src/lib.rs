@@ -76,8 +76,8 @@ pub use pipeline::ends::{Collected, Folded, Receiver};
 pub use pipeline::fan::{Flows, merge};
 pub use pipeline::flow::{Done, Flow, Segment};
 pub use pipeline::place::{
-    Block, Dynamic, Inline, Keeps, Kept, Once, PerBatch, ProcessBlock, Processes, Runs, Threads, inline,
-    process_per_batch, processes, threads,
+    Block, Dynamic, Inline, Keeps, Kept, LetterFile, Letters, NoLetters, Once, PerBatch, ProcessBlock,
+    Processes, Runs, Threads, inline, process_per_batch, processes, threads,
 };
 pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;
@@ -86,6 +86,7 @@ pub use plan::Executor;
 pub use report::{Outcome, Report, StageReport};
 pub use run::running::Running;
 pub use stage::handles::{Collector, Counter};
+pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};
 pub use stats::StageFigures;
 pub use wire::Wire;

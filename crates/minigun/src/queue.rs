@@ -203,6 +203,11 @@ impl<T> Queue<T> {
         self.wake_all(&mut state);
     }
 
+    /// Whether nothing more will come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.lock().ended()
+    }
+
     /// Ends everything at once: senders get `Stopped`, consumers the end. What was queued is abandoned.
     pub(crate) fn stop(&self) {
         let mut state = self.state.lock();

@@ -19,6 +19,7 @@ pub(crate) struct StageStats {
     outs: AtomicU64,
     completed: AtomicU64,
     skipped: AtomicU64,
+    dead: AtomicU64,
     failed: AtomicU64,
     retried: AtomicU64,
     abandoned: AtomicU64,
@@ -38,6 +39,8 @@ pub struct StageFigures {
     pub completed: u64,
     /// Items set aside by the policy `skip`.
     pub skipped: u64,
+    /// Items that went to the block's dead letters.
+    pub dead: u64,
     /// Attempts that failed.
     pub failed: u64,
     /// Failed attempts that were followed by another.
@@ -69,6 +72,17 @@ impl StageStats {
     pub(crate) fn skipped(&self, failed: FailedItem) {
         self.failed();
         self.skipped.fetch_add(1, Ordering::Relaxed);
+        self.keep(failed);
+    }
+
+    /// An attempt failed and its item is a dead letter.
+    pub(crate) fn dead(&self, failed: FailedItem) {
+        self.failed();
+        self.dead.fetch_add(1, Ordering::Relaxed);
+        self.keep(failed);
+    }
+
+    fn keep(&self, failed: FailedItem) {
         let mut failures = self.failures.lock();
         if failures.len() < defaults::KEPT_FAILURES {
             failures.push(failed);
@@ -99,6 +113,7 @@ impl StageStats {
             items_out: read(&self.outs),
             completed: read(&self.completed),
             skipped: read(&self.skipped),
+            dead: read(&self.dead),
             failed: read(&self.failed),
             retried: read(&self.retried),
             abandoned: read(&self.abandoned),
@@ -223,6 +238,7 @@ pub(crate) fn settle(entries: Entries, stages: &Stages, totals: &Totals) {
         match (stages.get(event.stage.0 as usize), event.what) {
             (Some(stats), Happened::Retried) => stats.retried(),
             (Some(stats), Happened::Skipped(failed)) => stats.skipped(failed),
+            (Some(stats), Happened::Dead(failed)) => stats.dead(failed),
             (None, _) => {}
         }
     }

@@ -13,6 +13,7 @@ use crate::plan::{Executor, Placed};
 use crate::queue::{Queue, Sender};
 use crate::stage::edge::EdgeSink;
 use crate::stage::guard::InlineBlock;
+use crate::stage::letters;
 use crate::stage::sink::{BoxSink, Cx, MakeSink};
 use launch::Node;
 
@@ -73,6 +74,7 @@ impl<T: Send + 'static> Context<T> for InlineContext {
                 depth: block.def.depth,
                 policy: block.placement.policy,
                 keep: block.placement.keep,
+                letters: letters::open(block.letters.as_ref(), cx)?,
                 stage: block.stage,
                 name: Arc::clone(&block.name),
                 seen: 0,

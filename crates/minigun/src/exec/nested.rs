@@ -21,6 +21,7 @@ use crate::sync::Mutex;
 use crate::journal::{Entries, Event, Happened, Journal};
 use crate::stage::attempt::{Attempt, guarded};
 use crate::stage::exit::{Arrivals, Carrier, Parcel};
+use crate::stage::letters::{self, Letters, Remains};
 use crate::stage::sink::{BoxSink, Cx, MakeSink, Sink};
 use crate::stage::tx::Outlet;
 
@@ -215,6 +216,20 @@ impl<T: Send + 'static> Team<T> {
     }
 }
 
+/// What one inner thread runs its items through.
+struct Worker<T> {
+    attempt: Attempt<T>,
+    letters: Option<Box<dyn Letters<T>>>,
+}
+
+impl<T: Send + 'static> Worker<T> {
+    fn open(block: &Placed<T>, cx: &Cx) -> Result<Self, Failure> {
+        let mut cx = cx.clone();
+        let letters = letters::open(block.letters.as_ref(), &mut cx)?;
+        Ok(Worker { attempt: Attempt::new(Arc::clone(&block.head), cx)?, letters })
+    }
+}
+
 /// One inner thread.
 struct Inner<T> {
     block: Arc<Placed<T>>,
@@ -232,7 +247,7 @@ impl<T: Send + 'static> Inner<T> {
         let carrier = Carrier::Parcels(Rc::clone(&parcels));
         let cx = Cx::new(&self.run, Some((self.block.def.id, carrier)));
         let _recording = cx.tx.journal.enter();
-        let mut attempt = Attempt::new(Arc::clone(&self.block.head), cx.clone());
+        let mut attempt = Worker::open(&self.block, &cx);
         cx.tx.journal.commit();
         let mut outside = cx.tx.journal.take();
         let mut run = VecDeque::new();
@@ -247,7 +262,7 @@ impl<T: Send + 'static> Inner<T> {
             };
             let outcome = match &mut attempt {
                 // Beside the attempt, an item's own `Clone` or `Drop` can panic.
-                Ok(attempt) => guarded(|| Ok(self.item(attempt, &parcels, kept)))
+                Ok(worker) => guarded(|| Ok(self.item(worker, &parcels, kept)))
                     .unwrap_or_else(|failure| Some(self.failed(failure))),
                 // Every item fails with the cause, so that the outer attempt does.
                 Err(failure) => Some(Outcome::Failed(init_failed(failure))),
@@ -260,7 +275,9 @@ impl<T: Send + 'static> Inner<T> {
             }
         }
         let finished = match attempt {
-            Ok(attempt) => attempt.finish(),
+            Ok(Worker { attempt, mut letters }) => {
+                attempt.finish().and_then(|()| letters::finish(&mut letters))
+            }
             Err(_) => Ok(()),
         };
         let last = match finished {
@@ -277,17 +294,13 @@ impl<T: Send + 'static> Inner<T> {
     }
 
     /// Tries an item; `None` if it will be tried again.
-    fn item(
-        &self,
-        attempt: &mut Attempt<T>,
-        parcels: &RefCell<Vec<Parcel>>,
-        kept: Kept<T>,
-    ) -> Option<Outcome> {
+    fn item(&self, worker: &mut Worker<T>, parcels: &RefCell<Vec<Parcel>>, kept: Kept<T>) -> Option<Outcome> {
         let placement = &self.block.placement;
+        let Worker { attempt, letters } = worker;
         let Kept { item, number, attempts } = kept;
         let tried = attempts + 1;
         let again = match placement.keep {
-            Some(keep) if tried < placement.policy.attempts => keep(&item),
+            Some(keep) if placement.policy.keeps(tried) => keep(&item),
             _ => None,
         };
         let journal = Rc::clone(&attempt.cx.tx.journal);
@@ -312,6 +325,20 @@ impl<T: Send + 'static> Inner<T> {
                 journal.event(self.block.stage, Happened::Skipped(failed));
                 Some(self.done(Vec::new(), &journal))
             }
+            (Verdict::DeadLetter, Some(item)) => {
+                let failed = FailedItem::new(&self.block.name, number, tried, &failure);
+                let posted = letters::post(letters, Remains::Item(item), &failed);
+                if let Err(failure) = posted {
+                    attempt.cx.tx.undo();
+                    return Some(self.failed(failure.behind(self.block.def.depth)));
+                }
+                if attempt.cx.tx.commit().is_err() {
+                    return Some(Outcome::Failed("the run is stopping".into()));
+                }
+                journal.event(self.block.stage, Happened::Dead(failed));
+                Some(self.done(parcels.take(), &journal))
+            }
+            (Verdict::DeadLetter, None) => Some(self.failed(failure.unkept().after(tried))),
             _ => Some(self.failed(failure.after(tried))),
         }
     }

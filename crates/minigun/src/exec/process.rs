@@ -61,7 +61,10 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         let placement = &self.block.placement;
         match process::supported() {
             Ok(()) => {}
-            Err(_) if placement.settings.or_threads => return Ok(()),
+            // A deadline that nobody can enforce is not to be promised.
+            Err(_) if placement.settings.or_threads && placement.settings.needs_process().is_none() => {
+                return Ok(());
+            }
             Err(source) => return Err(Error::Unsupported { stage: self.block.name.to_string(), source }),
         }
         let program = WorkerProgram {
@@ -69,7 +72,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             head: Arc::clone(&self.block.head),
             wire: self.wire()?,
             format: placement.settings.format,
-            serves: if is_fresh(placement.executor) { 1 } else { u64::MAX },
+            serves: if is_fresh(placement.executor) { 1 } else { placement.settings.recycle_after },
         };
         self.berth = Some(plan.add(Arc::new(program), placement.executor.workers()));
         Ok(())
@@ -113,20 +116,25 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             name: Arc::clone(&self.block.name),
             number: berth.number,
             fresh: is_fresh(placement.executor),
+            keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
         });
         for slot in 0..workers {
             let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
             launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
                 let exits = block.def.exits.lock().clone();
-                let arrival = match Arrival::open(&shared, &exits) {
-                    Ok(arrival) => arrival,
+                let opened = Arrival::open(&shared, &exits).and_then(|mut arrival| {
+                    let letters = arrival.letters(block.letters.as_ref())?;
+                    Ok((arrival, letters))
+                });
+                let (arrival, letters) = match opened {
+                    Ok(opened) => opened,
                     Err(failure) => return shared.fail(init_error(&block.name, &failure)),
                 };
                 drop(holds);
                 let stats = shared.stats(block.stage);
                 if let Some(desk) = slots.crew.desks.get(slot) {
-                    Slot::new(&slots, (slot, desk), &shared, &processes, stats, arrival).drive();
+                    Slot::new(&slots, (slot, desk), &shared, &processes, stats, (arrival, letters)).drive();
                 }
             })?;
         }

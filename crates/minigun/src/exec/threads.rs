@@ -9,13 +9,14 @@ use super::into_queue;
 use crate::defaults;
 use crate::error::{Error, end_error, init_error, stage_error};
 use crate::exec::launch::{Book, Holds, Launch, Node};
-use crate::failure::{FailedItem, Policy, Verdict};
+use crate::failure::{FailedItem, Failure, Policy, Verdict};
 use crate::graph::StageId;
 use crate::plan::{Placed, default_policy};
 use crate::queue::{Kept, Pop, Queue, Sender};
 use crate::shared::{Halt, Shared};
 use crate::stage::Keep;
 use crate::stage::attempt::Attempt;
+use crate::stage::letters::{self, Letters, MakeLetters, Remains};
 use crate::stage::sink::{Cx, MakeSink};
 use crate::stats::StageStats;
 
@@ -31,6 +32,7 @@ struct Team<T> {
     head: MakeSink<T>,
     policy: Policy,
     keep: Option<Keep<T>>,
+    letters: Option<MakeLetters<T>>,
     stage: StageId,
     name: Arc<str>,
     /// Items a worker takes at once. One, where there are several workers: an item must not wait in the
@@ -68,6 +70,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
                 head: block.head,
                 policy,
                 keep: block.placement.keep,
+                letters: block.letters,
                 stage: block.stage,
                 name: block.name,
                 run: if workers == 1 { usize::MAX } else { 1 },
@@ -84,6 +87,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
             head: Arc::clone(&block.head),
             policy: block.placement.policy,
             keep: block.placement.keep,
+            letters: block.letters.clone(),
             stage: block.stage,
             name: Arc::clone(&block.name),
             run: 1,
@@ -95,21 +99,12 @@ impl<T: Send + 'static> ThreadsNode<T> {
     /// A stage outside any block: one thread, the default policy.
     pub(crate) fn single(head: MakeSink<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
         let queue = Arc::new(Queue::new(defaults::QUEUE_ITEMS, false));
-        let policy = default_policy();
-        let channel = false;
-        Self::with(
-            1,
-            Team { queue, head, policy, keep: None, stage, name: name.into(), run: usize::MAX, channel },
-        )
+        Self::with(1, Team::alone(queue, head, stage, name, false))
     }
 
     /// A channel that the user's own threads send into: the first stage of a flow.
     pub(crate) fn channel(queue: &Arc<Queue<T>>, head: MakeSink<T>, stage: StageId, name: &str) -> Self {
-        let (queue, policy) = (Arc::clone(queue), default_policy());
-        let channel = true;
-        let team =
-            Team { queue, head, policy, keep: None, stage, name: name.into(), run: usize::MAX, channel };
-        ThreadsNode { team: Arc::new(team), workers: 1 }
+        ThreadsNode { team: Arc::new(Team::alone(Arc::clone(queue), head, stage, name, true)), workers: 1 }
     }
 
     fn with(workers: usize, team: Team<T>) -> (Self, MakeSink<T>) {
@@ -151,19 +146,40 @@ enum Next {
     Off,
 }
 
+impl<T> Team<T> {
+    /// One thread under the default policy.
+    fn alone(queue: Arc<Queue<T>>, head: MakeSink<T>, stage: StageId, name: &str, channel: bool) -> Self {
+        Team {
+            queue,
+            head,
+            policy: default_policy(),
+            keep: None,
+            letters: None,
+            stage,
+            name: name.into(),
+            run: usize::MAX,
+            channel,
+        }
+    }
+}
+
 impl<T: Send + 'static> Team<T> {
     fn work(&self, shared: &Arc<Shared>, holds: Holds) {
         let cx = Cx::new(shared, None);
         let _recording = cx.tx.journal.enter();
-        let mut attempt = match Attempt::new(Arc::clone(&self.head), cx) {
-            Ok(attempt) => attempt,
+        let mut cx = cx;
+        let opened = letters::open(self.letters.as_ref(), &mut cx)
+            .and_then(|letters| Ok((letters, Attempt::new(Arc::clone(&self.head), cx)?)));
+        let (letters, mut attempt) = match opened {
+            Ok(opened) => opened,
             Err(failure) => return shared.fail(init_error(&self.name, &failure)),
         };
         drop(holds);
         // What hooks and `_init` closures recorded stands, whatever becomes of the first item.
         attempt.cx.tx.journal.commit();
         shared.settle(&attempt.cx.tx.journal);
-        let mut worker = Worker { team: self, shared, stats: shared.stats(self.stage), completed: 0 };
+        let stats = shared.stats(self.stage);
+        let mut worker = Worker { team: self, shared, stats, letters, completed: 0 };
         let (mut run, mut last) = (VecDeque::new(), 0);
         loop {
             let next = match self.queue.pop(&mut run, self.run) {
@@ -179,7 +195,7 @@ impl<T: Send + 'static> Team<T> {
             }
         }
         let cx = attempt.cx.clone();
-        let finished = attempt.finish();
+        let finished = attempt.finish().and_then(|()| letters::finish(&mut worker.letters));
         // What steps emitted at their end (a batch's remainder) goes on now.
         if finished.is_ok() && cx.tx.commit().is_err() {
             shared.gone();
@@ -196,6 +212,7 @@ struct Worker<'a, T> {
     team: &'a Team<T>,
     shared: &'a Arc<Shared>,
     stats: Arc<StageStats>,
+    letters: Option<Box<dyn Letters<T>>>,
     completed: u64,
 }
 
@@ -233,11 +250,15 @@ impl<T: Send + 'static> Worker<'_, T> {
         let Kept { item, number, attempts } = kept;
         let tried = attempts + 1;
         let again = match self.team.keep {
-            Some(keep) if tried < self.team.policy.attempts => keep(&item),
+            Some(keep) if self.team.policy.keeps(tried) => keep(&item),
             _ => None,
         };
-        let failure = match attempt.run(item) {
-            Ok(()) => return self.commit(attempt),
+        let mut failure = match attempt.run(item) {
+            Ok(()) => {
+                let next = self.commit(attempt);
+                self.completed += u64::from(matches!(next, Next::On));
+                return next;
+            }
             Err(failure) => failure,
         };
         let verdict = if failure.is_final(0) {
@@ -256,15 +277,36 @@ impl<T: Send + 'static> Worker<'_, T> {
                 self.team.queue.done(1);
                 Next::On
             }
-            _ => {
-                self.stats.failed();
-                self.stats.abandoned(1);
-                self.shared.fail(stage_error(&self.team.name, number, tried, &failure));
-                Next::Off
+            (Verdict::DeadLetter, Some(item)) => {
+                let failed = FailedItem::new(&self.team.name, number, tried, &failure);
+                if let Err(failure) = letters::post(&mut self.letters, Remains::Item(item), &failed) {
+                    attempt.cx.tx.undo();
+                    return self.stop(number, tried, &failure);
+                }
+                let next = self.commit(attempt);
+                if let Next::On = next {
+                    self.stats.dead(failed);
+                }
+                next
+            }
+            (verdict, _) => {
+                if let Verdict::DeadLetter = verdict {
+                    failure = failure.unkept();
+                }
+                self.stop(number, tried, &failure)
             }
         }
     }
 
+    /// The item ends the run.
+    fn stop(&self, number: u64, tried: u32, failure: &Failure) -> Next {
+        self.stats.failed();
+        self.stats.abandoned(1);
+        self.shared.fail(stage_error(&self.team.name, number, tried, failure));
+        Next::Off
+    }
+
+    /// Lets what the item made go on; then it has its outcome.
     fn commit(&mut self, attempt: &Attempt<T>) -> Next {
         let tx = &attempt.cx.tx;
         let published = tx.commit();
@@ -273,7 +315,6 @@ impl<T: Send + 'static> Worker<'_, T> {
         }
         self.team.queue.done(1);
         if published.is_ok() {
-            self.completed += 1;
             return Next::On;
         }
         self.stats.abandoned(1);
@@ -296,13 +337,13 @@ pub(crate) fn balance<T>(
     figures: crate::stats::StageFigures,
 ) -> Result<(), Error> {
     let (sent, (taken, left)) = (queue.sent(), queue.taken_and_left());
-    let outcomes = figures.completed + figures.skipped + figures.abandoned;
+    let outcomes = figures.completed + figures.skipped + figures.dead + figures.abandoned;
     if sent == taken + left && taken == outcomes {
         return Ok(());
     }
     let outcomes = format!(
-        "; {} completed, {} skipped, {} abandoned",
-        figures.completed, figures.skipped, figures.abandoned
+        "; {} completed, {} skipped, {} dead, {} abandoned",
+        figures.completed, figures.skipped, figures.dead, figures.abandoned
     );
     Err(books_differ(name, sent, taken, left, &outcomes))
 }

@@ -98,6 +98,13 @@ pub enum Mistake {
         /// The batch stage.
         stage: String,
     },
+    /// A setting that only a process of its own can enforce stands on a block whose executor is none.
+    NeedsProcess {
+        /// The block's steps.
+        block: String,
+        /// The setting.
+        setting: &'static str,
+    },
     /// `before` or `after` does not stand right behind a stage.
     NoStage {
         /// Which of the two.
@@ -137,6 +144,11 @@ impl fmt::Display for Mistake {
             Mistake::EmptyBatch { stage } => {
                 write!(f, "`{stage}` makes batches of 0 items: give it at least 1")
             }
+            Mistake::NeedsProcess { block, setting } => write!(
+                f,
+                "`{setting}` on the block of `{block}` needs a process of its own: choose the executor \
+                 `processes` or `process_per_batch`, or leave it out"
+            ),
             Mistake::NoStage { hook } => {
                 write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")
             }

@@ -6,7 +6,7 @@ use crate::sync::Mutex;
 
 use super::flow::{Done, Flow};
 use super::home::Home;
-use super::place::{self, Block, Inline, PerBatch, Processes, Runs, Threads};
+use super::place::{self, Block, Head, Inline, PerBatch, Processes, Runs, Threads};
 use super::scope::{Crosses, Program, Scope, Thread, Worker};
 use crate::exec;
 use crate::failure::Last;
@@ -81,7 +81,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         place: P,
         f: impl FnOnce(Flow<T, P::Scope>) -> R,
     ) -> R::Outer {
-        let placement = place.placement();
+        let Head { placement, post } = place.head();
         let (executor, policy) = (placement.executor, placement.policy);
         let (def, inner) = self.home.graph(|graph| {
             let outer = self.block.as_ref().map(|block| block.id);
@@ -97,8 +97,15 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         });
         let outer = f(Flow::at(&self.home, inner.clone(), Some(Arc::clone(&def)))).outer(&def, &self.home);
         let (stage, name) = self.home.graph(|graph| (graph.first_of(def.id), graph.block_name(def.id)));
-        let placed =
-            Placed { def, head: inner.make(), placement, stage, name: name.into(), nested: !S::PROGRAM };
+        if !executor.is_process()
+            && let Some(setting) = placement.settings.needs_process()
+        {
+            let block = name.clone();
+            self.home.graph(|graph| graph.mistakes.push(Mistake::NeedsProcess { block, setting }));
+        }
+        let letters = post.map(|post| post.bind(&self.home, &def, stage));
+        let (head, name, nested) = (inner.make(), name.into(), !S::PROGRAM);
+        let placed = Placed { def, head, placement, stage, name, letters, nested };
         let stand = exec::context(executor).place(placed);
         self.home.add(stand.node);
         self.spot.point.attach(stand.sink);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::exec::launch::Node;
 use crate::graph::{Graph, StageId};
 use crate::plan::BlockDef;
-use crate::run::draft::Draft;
+use crate::run::draft::{Attached, Draft};
 use crate::stats::Totals;
 use crate::sync::Mutex;
 
@@ -19,6 +19,11 @@ pub struct Home {
 impl Home {
     pub(crate) fn graph<R>(&self, f: impl FnOnce(&mut Graph) -> R) -> R {
         f(&mut self.draft.lock().graph)
+    }
+
+    /// Adds what the run opens and closes.
+    pub(crate) fn attach(&self, attached: Arc<dyn Attached>) {
+        self.draft.lock().attached.push(attached);
     }
 
     /// Adds what runs by itself, if that is so.

@@ -1,12 +1,19 @@
 //! The head of a block: where it runs, and what happens when an attempt fails.
 
 use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use serde::Serialize;
+
+use super::letters::Post;
+use super::port::Port;
 use super::scope::{Program, Scope, Thread, Worker};
 use crate::codec::Format;
 use crate::failure::{Backoff, Last, Policy};
 use crate::plan::{Executor, Placement, Settings};
 use crate::stage::Keep;
+use crate::stage::letters::Dead;
 use crate::wire::{Wire, WireFns};
 
 /// The head of a block: where it runs (`P`) and what is kept of an item while it is tried (`M`).
@@ -15,7 +22,8 @@ pub struct Block<P, M = Once> {
     executor: Executor,
     policy: Policy,
     settings: Settings,
-    _kinds: PhantomData<fn() -> (P, M)>,
+    keeps: M,
+    _place: PhantomData<fn() -> P>,
 }
 
 /// The block runs on the thread before it.
@@ -30,43 +38,117 @@ pub enum PerBatch {}
 pub enum Dynamic {}
 
 /// An item is handed over for good.
-pub enum Once {}
+pub struct Once(());
 /// An item is kept for another attempt.
-pub enum Kept {}
+pub struct Kept(());
+/// An item is kept for another attempt, and for the port of the dead letters.
+pub struct Letters<T>(Port<Dead<T>>);
+/// An item is kept for another attempt, and for the file of the dead letters.
+pub struct LetterFile(PathBuf);
 
 /// In a process block the encoded item is kept anyway.
 pub enum ByFrame {}
 /// On threads an item is kept as a clone.
 pub enum ByClone {}
+/// Inside a worker an item is kept as a clone, and leaves as a letter by the wire.
+pub enum ByWorkerClone {}
 
 /// Whether a block can keep its items in the way its policy asks.
 #[diagnostic::on_unimplemented(
-    message = "this block cannot keep a `{T}` for another attempt",
+    message = "this block cannot keep a `{T}` for another attempt or for its dead letters",
     label = "policy and item do not fit",
-    note = "on threads `{T}` must be `Clone` to be tried again (in process blocks the kept frame serves)"
+    note = "on threads `{T}` must be `Clone` to be kept (in process blocks the kept frame serves); `dead_letter` needs a `&Port<Dead<{T}>>`"
 )]
-pub trait Keeps<T, How> {
+pub trait Keeps<T, How>: Sized {
     #[doc(hidden)]
-    fn keeper() -> Option<Keep<T>> {
-        None
+    fn keeping(self) -> Keeping<T> {
+        Keeping { copy: None, post: None }
     }
 }
-impl<T, H> Keeps<T, H> for Once {}
-#[diagnostic::do_not_recommend]
-impl<T: Clone> Keeps<T, ByClone> for Kept {
-    fn keeper() -> Option<Keep<T>> {
-        Some(|item| Some(item.clone()))
-    }
+
+/// How a block keeps its items, and where those go that failed for good.
+#[doc(hidden)]
+pub struct Keeping<T> {
+    copy: Option<Keep<T>>,
+    post: Option<Post<T>>,
 }
-impl<T: Wire> Keeps<T, ByFrame> for Kept {
+
+impl<T> Keeping<T> {
+    fn cloned(post: Option<Post<T>>) -> Self
+    where
+        T: Clone,
+    {
+        Keeping { copy: Some(|item| Some(item.clone())), post }
+    }
+
     /// Only used where the block runs on threads after all: an item that need not be `Clone` is copied by
     /// its encoding.
-    fn keeper() -> Option<Keep<T>> {
-        Some(|item| {
+    fn encoded(post: Option<Post<T>>) -> Self
+    where
+        T: Wire,
+    {
+        let copy: Keep<T> = |item| {
             let mut bytes = Vec::new();
             Format::default().encode(item, &mut bytes).ok()?;
             Format::default().decode(&bytes).ok()
-        })
+        };
+        Keeping { copy: Some(copy), post }
+    }
+}
+
+impl<T, H> Keeps<T, H> for Once {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Keeps<T, ByClone> for Kept {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::cloned(None)
+    }
+}
+#[diagnostic::do_not_recommend]
+impl<T: Clone> Keeps<T, ByWorkerClone> for Kept {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::cloned(None)
+    }
+}
+impl<T: Wire> Keeps<T, ByFrame> for Kept {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::encoded(None)
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Send + 'static> Keeps<T, ByClone> for Letters<T> {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::cloned(Some(Post::Port(self.0, None)))
+    }
+}
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Wire> Keeps<T, ByWorkerClone> for Letters<T> {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::cloned(Some(Post::Port(self.0, Some(WireFns::new()))))
+    }
+}
+impl<T: Wire> Keeps<T, ByFrame> for Letters<T> {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::encoded(Some(Post::Port(self.0, None)))
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Serialize + Send + 'static> Keeps<T, ByClone> for LetterFile {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::cloned(Some(Post::file(self.0)))
+    }
+}
+#[diagnostic::do_not_recommend]
+impl<T: Clone + Serialize + Send + 'static> Keeps<T, ByWorkerClone> for LetterFile {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::cloned(Some(Post::file(self.0)))
+    }
+}
+impl<T: Wire> Keeps<T, ByFrame> for LetterFile {
+    fn keeping(self) -> Keeping<T> {
+        Keeping::encoded(Some(Post::file(self.0)))
     }
 }
 
@@ -89,34 +171,41 @@ pub trait Runs<T, S = Program>: Sized {
     /// The scope inside the block.
     type Scope: Scope;
     #[doc(hidden)]
-    fn placement(self) -> Placement<T>;
+    fn head(self) -> Head<T>;
+}
+
+/// A block head without its types, and where its dead letters go.
+#[doc(hidden)]
+pub struct Head<T> {
+    pub(crate) placement: Placement<T>,
+    pub(crate) post: Option<Post<T>>,
 }
 
 macro_rules! runs_in_process {
-    ($($place:ident in $outer:ident is $scope:ident;)+) => { $(
-        impl<T: Send + 'static, M: Keeps<T, ByClone>> Runs<T, $outer> for Block<$place, M> {
+    ($($place:ident in $outer:ident is $scope:ident, kept $how:ident;)+) => { $(
+        impl<T: Send + 'static, M: Keeps<T, $how>> Runs<T, $outer> for Block<$place, M> {
             type Scope = $scope;
-            fn placement(self) -> Placement<T> {
-                self.placed(M::keeper(), None)
+            fn head(self) -> Head<T> {
+                self.head_with(None)
             }
         }
     )+ };
 }
 runs_in_process! {
-    Inline in Program is Thread;
-    Threads in Program is Thread;
-    Inline in Thread is Thread;
-    Threads in Thread is Thread;
-    Inline in Worker is Worker;
-    Threads in Worker is Worker;
+    Inline in Program is Thread, kept ByClone;
+    Threads in Program is Thread, kept ByClone;
+    Inline in Thread is Thread, kept ByClone;
+    Threads in Thread is Thread, kept ByClone;
+    Inline in Worker is Worker, kept ByWorkerClone;
+    Threads in Worker is Worker, kept ByWorkerClone;
 }
 
 macro_rules! runs_in_workers {
     ($($place:ident)+) => { $(
         impl<T: Wire, M: Keeps<T, ByFrame>> Runs<T> for Block<$place, M> {
             type Scope = Worker;
-            fn placement(self) -> Placement<T> {
-                self.placed(M::keeper(), Some(WireFns::new()))
+            fn head(self) -> Head<T> {
+                self.head_with(Some(WireFns::new()))
             }
         }
     )+ };
@@ -125,8 +214,8 @@ runs_in_workers!(Processes PerBatch Dynamic);
 
 impl<T: Wire> Runs<T> for Executor {
     type Scope = Worker;
-    fn placement(self) -> Placement<T> {
-        Runs::<T>::placement(self.place())
+    fn head(self) -> Head<T> {
+        Runs::<T>::head(self.place())
     }
 }
 
@@ -151,12 +240,23 @@ pub fn process_per_batch(max: usize) -> Block<PerBatch> {
 }
 
 impl<P, M> Block<P, M> {
-    fn placed<T>(self, keep: Option<Keep<T>>, wire: Option<WireFns<T>>) -> Placement<T> {
-        Placement { executor: self.executor, policy: self.policy, settings: self.settings, keep, wire }
+    fn head_with<T, H>(self, wire: Option<WireFns<T>>) -> Head<T>
+    where
+        M: Keeps<T, H>,
+    {
+        let Keeping { copy: keep, post } = self.keeps.keeping();
+        let (executor, policy, settings) = (self.executor, self.policy, self.settings);
+        Head { placement: Placement { executor, policy, settings, keep, wire }, post }
     }
 
-    fn with<N>(self) -> Block<P, N> {
-        Block { executor: self.executor, policy: self.policy, settings: self.settings, _kinds: PhantomData }
+    fn keeping<N>(self, keeps: N) -> Block<P, N> {
+        Block {
+            executor: self.executor,
+            policy: self.policy,
+            settings: self.settings,
+            keeps,
+            _place: PhantomData,
+        }
     }
 
     /// When an item's attempts are used up it is set aside: counted, its error kept for the report.
@@ -181,7 +281,13 @@ impl<P, M> Block<P, M> {
 
 impl<P> Block<P, Once> {
     fn new(executor: Executor) -> Self {
-        Block { executor, policy: Policy::default(), settings: Settings::default(), _kinds: PhantomData }
+        Block {
+            executor,
+            policy: Policy::default(),
+            settings: Settings::default(),
+            keeps: Once(()),
+            _place: PhantomData,
+        }
     }
 
     /// Makes up to `attempts` attempts at each item (at least 1), waiting between them as `backoff` says,
@@ -192,7 +298,38 @@ impl<P> Block<P, Once> {
     pub fn retry(mut self, attempts: u32, backoff: Backoff) -> Block<P, Kept> {
         self.policy.attempts = attempts;
         self.policy.backoff = backoff;
-        self.with()
+        self.keeping(Kept(()))
+    }
+}
+
+/// Heads that do not say yet where dead letters go.
+pub trait NoLetters {}
+impl NoLetters for Once {}
+impl NoLetters for Kept {}
+
+impl<P, M: NoLetters> Block<P, M> {
+    /// When an item's attempts are used up it goes to `port`, with why, and the run goes on. On threads the item
+    /// must be `Clone`.
+    ///
+    /// Whatever ended it goes there: an error, a panic, a deadline, deaths of its workers, an item that cannot
+    /// be encoded or decoded. A batch that reaches a block is one item and goes there whole, unless an inner
+    /// block has a policy of its own. In a process block the program keeps each item until its result has
+    /// arrived, so what arrives at the port is the item itself.
+    pub fn dead_letter<T>(mut self, port: &Port<Dead<T>>) -> Block<P, Letters<T>> {
+        self.policy.last = Last::DeadLetter;
+        self.keeping(Letters(port.clone()))
+    }
+
+    /// When an item's attempts are used up it is written to a file, and the run goes on: one JSON object a line,
+    /// appended, with stage, item number, attempts, error and the encoded item.
+    /// [`Pipeline::replay`](crate::Pipeline::replay) feeds it back in. On threads the item must be `Clone`.
+    ///
+    /// The file is opened (made, if need be) when the run starts; one that cannot be is an
+    /// [`Error::Letters`](crate::Error::Letters), as is one that cannot be written. Lines are whole, and safe on
+    /// the disk when the run has ended.
+    pub fn dead_letter_file(mut self, path: impl AsRef<Path>) -> Block<P, LetterFile> {
+        self.policy.last = Last::DeadLetter;
+        self.keeping(LetterFile(path.as_ref().to_path_buf()))
     }
 }
 
@@ -223,6 +360,40 @@ impl<P, M> Block<P, M> {
         P: ProcessBlock,
     {
         self.settings.crash_attempts = deaths.max(1);
+        self
+    }
+
+    /// An item may run for at most `limit` (an attempt; a batch is one item). Beyond that its worker gets SIGTERM,
+    /// with its process group, and SIGKILL after a [grace](Self::grace); a new worker takes its place. Default: no
+    /// deadline.
+    ///
+    /// The miss counts as one of the item's [`crash_attempts`](Self::crash_attempts); what else the worker had in
+    /// flight is run elsewhere and charged nothing. A worker that stopped between two items (SIGSTOP) is replaced
+    /// after the same time. For an [`Executor`] that is no process, a deadline is a mistake in the wiring.
+    pub fn timeout(mut self, limit: Duration) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.settings.timeout = Some(limit);
+        self
+    }
+
+    /// How long a worker that missed its deadline may take to end by itself, before SIGKILL. Default: 5 s.
+    pub fn grace(mut self, grace: Duration) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.settings.grace = grace;
+        self
+    }
+
+    /// Each worker is replaced after `items` items (at least 1), its `after` hooks run: for code that leaks.
+    /// Default: never. `process_per_batch` is the case of 1.
+    pub fn recycle_after(mut self, items: u64) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.settings.recycle_after = items.max(1);
         self
     }
 

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::failure::Policy;
 use crate::graph::StageId;
 use crate::stage::Keep;
+use crate::stage::letters::MakeLetters;
 use crate::stage::sink::MakeSink;
 use crate::wire::WireFns;
 
@@ -73,6 +74,11 @@ impl fmt::Display for Executor {
 }
 
 impl Executor {
+    /// Its items run in processes of their own.
+    pub(crate) fn is_process(self) -> bool {
+        matches!(self, Executor::Processes(_) | Executor::ProcessPerBatch(_))
+    }
+
     pub(crate) fn workers(self) -> usize {
         match self {
             Executor::Inline => 1,
@@ -95,6 +101,10 @@ pub(crate) struct Settings {
     pub(crate) window: Duration,
     pub(crate) crash_attempts: u32,
     pub(crate) or_threads: bool,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    /// Items after which a worker is replaced.
+    pub(crate) recycle_after: u64,
 }
 
 impl Default for Settings {
@@ -106,13 +116,22 @@ impl Default for Settings {
             window: defaults::RESTART_WINDOW,
             crash_attempts: defaults::CRASH_ATTEMPTS,
             or_threads: false,
+            timeout: None,
+            grace: defaults::GRACE,
+            recycle_after: u64::MAX,
         }
     }
 }
 
+impl Settings {
+    /// The first of the settings that only a process of its own can enforce.
+    pub(crate) fn needs_process(&self) -> Option<&'static str> {
+        self.timeout.map(|_| "timeout")
+    }
+}
+
 /// A block head without its types, as the engine takes it.
-#[doc(hidden)]
-pub struct Placement<T> {
+pub(crate) struct Placement<T> {
     pub(crate) executor: Executor,
     pub(crate) policy: Policy,
     pub(crate) settings: Settings,
@@ -128,6 +147,8 @@ pub(crate) struct Placed<T> {
     /// The stage on which the block's books are kept.
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
+    /// Where its items go that failed for good.
+    pub(crate) letters: Option<MakeLetters<T>>,
     /// It stands inside another block.
     pub(crate) nested: bool,
 }

@@ -12,6 +12,7 @@ use crate::queue::Stopped;
 use crate::shared::Shared;
 use crate::stage::attempt::guarded;
 use crate::stage::exit::{Arrivals, Exit};
+use crate::stage::letters::{self, Letters, MakeLetters};
 use crate::stage::sink::Cx;
 
 /// One slot's outside ends.
@@ -50,7 +51,16 @@ impl Arrival {
         Ok(Ok(()))
     }
 
-    fn undone(&self, failure: Failure) -> Failure {
+    /// Opens the slot's way to the dead letters of its block.
+    pub(crate) fn letters<T>(
+        &mut self,
+        letters: Option<&MakeLetters<T>>,
+    ) -> Result<Option<Box<dyn Letters<T>>>, Failure> {
+        letters::open(letters, &mut self.cx)
+    }
+
+    /// Drops what is held back; says of a failure where it happened.
+    pub(crate) fn undone(&self, failure: Failure) -> Failure {
         self.cx.tx.undo();
         self.cx.tx.place(failure)
     }

@@ -2,11 +2,13 @@
 //!
 //! One byte for every item in flight. The program offers; the worker claims by moving `OFFERED` to `RUNNING`,
 //! so the program can take an item back by moving `OFFERED` to `REVOKED`: whoever moves first has it. When
-//! a worker died, its `RUNNING` byte names the item that killed it.
+//! a worker died, its `RUNNING` byte names the item that killed it. Beside the bytes each worker has one word: when
+//! it began the item it runs.
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::defaults::WINDOW_ITEMS;
 
@@ -16,30 +18,59 @@ const DONE: u8 = 3;
 const REVOKED: u8 = 4;
 
 /// The claims of every worker slot of a run.
-pub(crate) struct Board(minigun_os::Board);
+pub(crate) struct Board {
+    memory: minigun_os::Board,
+    /// Times on the board are nanoseconds since then; a clock that all processes of one machine share.
+    epoch: Instant,
+}
 
 /// One worker slot's part of the board. Item `index` has the byte `index % WINDOW_ITEMS`, which is free again
 /// once everything up to that item has been dealt with.
 #[derive(Clone)]
 pub(crate) struct Claims {
     board: Arc<Board>,
+    slot: usize,
     range: Range<usize>,
 }
 
 impl Board {
     /// A board for `slots` workers; made before the fork, so that all processes share it.
     pub(crate) fn new(slots: usize) -> std::io::Result<Arc<Self>> {
-        Ok(Arc::new(Board(minigun_os::Board::new(0, slots * WINDOW_ITEMS)?)))
+        let memory = minigun_os::Board::new(slots, slots * WINDOW_ITEMS)?;
+        Ok(Arc::new(Board { memory, epoch: Instant::now() }))
     }
 
     pub(crate) fn slot(self: &Arc<Self>, slot: usize) -> Claims {
-        Claims { board: Arc::clone(self), range: slot * WINDOW_ITEMS..(slot + 1) * WINDOW_ITEMS }
+        Claims { board: Arc::clone(self), slot, range: slot * WINDOW_ITEMS..(slot + 1) * WINDOW_ITEMS }
     }
 }
 
 impl Claims {
     fn byte(&self, index: u64) -> &AtomicU8 {
-        &self.board.0.bytes()[self.range.clone()][index as usize % WINDOW_ITEMS]
+        &self.board.memory.bytes()[self.range.clone()][index as usize % WINDOW_ITEMS]
+    }
+
+    fn word(&self) -> &AtomicU64 {
+        &self.board.memory.words()[self.slot]
+    }
+
+    /// By the worker: it begins an item now.
+    pub(crate) fn begin(&self, now: Instant) {
+        let nanos = now.saturating_duration_since(self.board.epoch).as_nanos() as u64;
+        self.word().store(nanos.max(1), Ordering::Relaxed);
+    }
+
+    /// By the worker: it runs no item. By the program, before it forks a worker: the last one's word is gone.
+    pub(crate) fn rest(&self) {
+        self.word().store(0, Ordering::Relaxed);
+    }
+
+    /// By the program: when the worker began the item it runs, if it runs one.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        match self.word().load(Ordering::Relaxed) {
+            0 => None,
+            nanos => self.board.epoch.checked_add(Duration::from_nanos(nanos)),
+        }
     }
 
     /// By the program: the item is on its way.

@@ -16,16 +16,16 @@ use crate::queue::Kept;
 use crate::sync::Mutex;
 
 /// One worker slot, as the others see it.
-pub(crate) struct Desk {
+pub(crate) struct Desk<T> {
     /// Wakes the slot's thread.
     pub(crate) event: Arc<Event>,
-    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) ledger: Mutex<Ledger<T>>,
     pub(crate) claims: Claims,
     /// Its worker has nothing to do.
     pub(crate) idle: AtomicBool,
 }
 
-impl Desk {
+impl<T> Desk<T> {
     pub(crate) fn new(claims: Claims) -> std::io::Result<Self> {
         Ok(Desk {
             event: Arc::new(Event::new()?),
@@ -38,35 +38,35 @@ impl Desk {
 
 /// The slots of one block.
 pub(crate) struct SlotCrew<T> {
-    pub(crate) desks: Vec<Desk>,
+    pub(crate) desks: Vec<Desk<T>>,
     returned: Mutex<Returned<T>>,
     deaths: Mutex<Deaths>,
 }
 
 struct Returned<T> {
-    now: VecDeque<Parcel>,
-    later: BinaryHeap<Later>,
+    now: VecDeque<Parcel<T>>,
+    later: BinaryHeap<Later<T>>,
     /// Items that were taken from the queue but did not fit into a frame.
     unencoded: VecDeque<Kept<T>>,
 }
 
-struct Later {
+struct Later<T> {
     due: Instant,
-    parcel: Parcel,
+    parcel: Parcel<T>,
 }
 
-impl PartialEq for Later {
+impl<T> PartialEq for Later<T> {
     fn eq(&self, other: &Self) -> bool {
         self.due == other.due
     }
 }
-impl Eq for Later {}
-impl PartialOrd for Later {
+impl<T> Eq for Later<T> {}
+impl<T> PartialOrd for Later<T> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for Later {
+impl<T> Ord for Later<T> {
     /// The earliest is the greatest, for the heap gives the greatest first.
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         other.due.cmp(&self.due)
@@ -75,7 +75,7 @@ impl Ord for Later {
 
 /// Work that came back.
 pub(crate) enum Again<T> {
-    Parcel(Parcel),
+    Parcel(Parcel<T>),
     Unencoded(Kept<T>),
 }
 
@@ -92,20 +92,20 @@ struct Deaths {
 const TOLD: usize = 5;
 
 impl<T> SlotCrew<T> {
-    pub(crate) fn new(desks: Vec<Desk>) -> Self {
+    pub(crate) fn new(desks: Vec<Desk<T>>) -> Self {
         let returned =
             Returned { now: VecDeque::new(), later: BinaryHeap::new(), unencoded: VecDeque::new() };
         SlotCrew { desks, returned: Mutex::new(returned), deaths: Mutex::default() }
     }
 
     /// Items come back, to be sent at once to whoever is free.
-    pub(crate) fn put_back(&self, parcels: impl IntoIterator<Item = Parcel>) {
+    pub(crate) fn put_back(&self, parcels: impl IntoIterator<Item = Parcel<T>>) {
         self.returned.lock().now.extend(parcels);
         self.wake_idle(usize::MAX);
     }
 
     /// An item comes back, to be sent when it is due.
-    pub(crate) fn put_off(&self, parcel: Parcel, due: Instant) {
+    pub(crate) fn put_off(&self, parcel: Parcel<T>, due: Instant) {
         self.returned.lock().later.push(Later { due, parcel });
         // Whoever sleeps computed its wait without this item.
         self.wake_idle(usize::MAX);
@@ -166,7 +166,7 @@ impl<T> SlotCrew<T> {
 
     /// Takes back at most `most` items that another slot's worker has not begun: half of the longest row from
     /// which there is something to be had.
-    pub(crate) fn steal(&self, thief: usize, most: usize) -> Vec<Parcel> {
+    pub(crate) fn steal(&self, thief: usize, most: usize) -> Vec<Parcel<T>> {
         let others = self.desks.iter().enumerate().filter(|(slot, _)| *slot != thief);
         let rows = others.map(|(_, desk)| (desk.ledger.lock().live(), desk));
         let mut rows: Vec<_> = rows.filter(|(row, _)| *row > 1).collect();

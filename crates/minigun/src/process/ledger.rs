@@ -9,8 +9,10 @@ use std::sync::Arc;
 use crate::defaults::WINDOW_ITEMS;
 
 /// An item on its way: its encoding, and what is known of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Parcel {
+#[derive(Debug)]
+pub(crate) struct Parcel<T> {
+    /// The item itself, where the block's dead letters will want it.
+    pub(crate) item: Option<T>,
     /// The frame that holds the encoding.
     frame: Arc<Vec<u8>>,
     range: Range<usize>,
@@ -24,9 +26,9 @@ pub(crate) struct Parcel {
     pub(crate) unsent: u32,
 }
 
-impl Parcel {
-    pub(crate) fn new(frame: &Arc<Vec<u8>>, range: Range<usize>, number: u64) -> Self {
-        Parcel { frame: Arc::clone(frame), range, number, attempts: 0, deaths: 0, unsent: 0 }
+impl<T> Parcel<T> {
+    pub(crate) fn new(frame: &Arc<Vec<u8>>, range: Range<usize>, number: u64, item: Option<T>) -> Self {
+        Parcel { item, frame: Arc::clone(frame), range, number, attempts: 0, deaths: 0, unsent: 0 }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -42,17 +44,23 @@ impl Parcel {
 }
 
 /// Items in flight to one worker, by their index on its socket.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
+#[derive(Debug)]
+pub(crate) struct Ledger<T> {
     /// The index of the first entry.
     base: u64,
     /// `None`: dealt with, or taken back.
-    entries: VecDeque<Option<Parcel>>,
+    entries: VecDeque<Option<Parcel<T>>>,
     live: usize,
     bytes: usize,
 }
 
-impl Ledger {
+impl<T> Default for Ledger<T> {
+    fn default() -> Self {
+        Ledger { base: 0, entries: VecDeque::new(), live: 0, bytes: 0 }
+    }
+}
+
+impl<T> Ledger<T> {
     /// The index that the next item will have.
     pub(crate) fn next(&self) -> u64 {
         self.base + self.entries.len() as u64
@@ -73,14 +81,14 @@ impl Ledger {
         WINDOW_ITEMS - self.entries.len().min(WINDOW_ITEMS)
     }
 
-    pub(crate) fn add(&mut self, parcel: Parcel) {
+    pub(crate) fn add(&mut self, parcel: Parcel<T>) {
         self.live += 1;
         self.bytes += parcel.range.len();
         self.entries.push_back(Some(parcel));
     }
 
     /// The item with this index, out of the ledger; `None` if it is not in flight.
-    pub(crate) fn take(&mut self, index: u64) -> Option<Parcel> {
+    pub(crate) fn take(&mut self, index: u64) -> Option<Parcel<T>> {
         let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
         let parcel = self.entries.get_mut(at)?.take()?;
         self.live -= 1;
@@ -90,7 +98,7 @@ impl Ledger {
 
     /// The worker has dealt with everything below `index`: its results were taken, or it was taken back.
     /// What is live there nonetheless has no known outcome and comes back.
-    pub(crate) fn pass(&mut self, index: u64) -> Vec<Parcel> {
+    pub(crate) fn pass(&mut self, index: u64) -> Vec<Parcel<T>> {
         let mut lost = Vec::new();
         while self.base < index {
             let Some(entry) = self.entries.pop_front() else { break };
@@ -106,7 +114,7 @@ impl Ledger {
 
     /// Takes back, from the end, at most `most` items for which `revoke` succeeds. They come out in their
     /// order.
-    pub(crate) fn take_back(&mut self, most: usize, mut revoke: impl FnMut(u64) -> bool) -> Vec<Parcel> {
+    pub(crate) fn take_back(&mut self, most: usize, mut revoke: impl FnMut(u64) -> bool) -> Vec<Parcel<T>> {
         let mut taken = Vec::new();
         for (at, entry) in self.entries.iter_mut().enumerate().rev() {
             if taken.len() == most {
@@ -123,7 +131,7 @@ impl Ledger {
     }
 
     /// Everything in flight, with its indices; the ledger is empty then and counts from 0 again.
-    pub(crate) fn clear(&mut self) -> Vec<(u64, Parcel)> {
+    pub(crate) fn clear(&mut self) -> Vec<(u64, Parcel<T>)> {
         let old = std::mem::take(self);
         let base = old.base;
         old.entries
@@ -162,13 +170,13 @@ mod tests {
         #[test]
         fn every_item_leaves_the_ledger_exactly_once(actions in prop::collection::vec(action(), 0..200)) {
             let frame = Arc::new(vec![0; 10]);
-            let (mut ledger, mut model) = (Ledger::default(), BTreeMap::new());
+            let (mut ledger, mut model) = (Ledger::<u64>::default(), BTreeMap::new());
             let (mut added, mut left) = (0u64, Vec::new());
             for action in actions {
                 match action {
                     Action::Add => {
                         prop_assert_eq!(ledger.next(), added);
-                        ledger.add(Parcel::new(&frame, 0..3, added));
+                        ledger.add(Parcel::new(&frame, 0..3, added, Some(added)));
                         model.insert(added, ());
                         added += 1;
                     }

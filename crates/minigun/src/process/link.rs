@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use minigun_os::Socket;
+use minigun_os::{Signal, Socket};
 
 use super::frame::{self, Frame, FrameError, Kind, Reader};
 use super::zygote::{Exit, WorkerProcess};
@@ -19,6 +19,10 @@ pub(crate) struct Link {
     pub(crate) stage: Stage,
     /// When what the worker owes next must have come.
     pub(crate) deadline: Option<Instant>,
+    /// The deadline for which it was told to die.
+    pub(crate) condemned: Option<Duration>,
+    /// When something was last sent to it or came from it.
+    pub(crate) heard: Instant,
 }
 
 /// How far a worker has come.
@@ -50,6 +54,8 @@ impl Link {
             reader: Reader::default(),
             stage: Stage::Forked,
             deadline: Some(Instant::now() + defaults::HELLO_BOUND),
+            condemned: None,
+            heard: Instant::now(),
         }
     }
 
@@ -63,6 +69,16 @@ impl Link {
 
     pub(crate) fn send(&mut self, frame: Arc<Vec<u8>>) {
         self.outgoing.push_back((frame, 0));
+        self.heard = Instant::now();
+    }
+
+    /// Its item ran longer than `limit`: it is asked to die, and has `grace` for it.
+    pub(crate) fn condemn(&mut self, limit: Duration, grace: Duration) {
+        self.condemned = Some(limit);
+        self.process.signal(Signal::TERM);
+        // A stopped process takes no signal before it is continued.
+        self.process.signal(Signal::CONT);
+        self.deadline = Instant::now().checked_add(grace);
     }
 
     /// Tells the worker that there will be no more.
@@ -114,6 +130,7 @@ impl Link {
                 Ok(0) => return Input::End,
                 Ok(count) => {
                     self.reader.received(count);
+                    self.heard = Instant::now();
                     return Input::Some;
                 }
                 // A worker that died with unread input: the rest of what it sent comes after this error.

@@ -117,6 +117,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         let item = items.block()?;
                         if claims.claim(index) {
                             let started = Instant::now();
+                            claims.begin(started);
                             let outcome = self.item(&mut attempt, item);
                             if outcome.is_err() {
                                 // What a panic left behind is let go.
@@ -124,6 +125,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
                             }
                             // Before its result is sent: a death from here on is not this item's doing.
                             claims.done(index);
+                            claims.rest();
                             outbox.add(index, outcome, out, &attempt.cx.tx.journal, started)?;
                             served += 1;
                         }

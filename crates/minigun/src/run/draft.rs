@@ -1,5 +1,8 @@
 //! A pipeline as it is handed over to be run.
 
+use std::sync::Arc;
+
+use crate::error::Error;
 use crate::exec::launch::Node;
 use crate::graph::Graph;
 use crate::plan::hooks::Hooks;
@@ -10,4 +13,23 @@ pub(crate) struct Draft {
     pub(crate) graph: Graph,
     pub(crate) nodes: Vec<Box<dyn Node>>,
     pub(crate) hooks: Hooks,
+    pub(crate) attached: Vec<Arc<dyn Attached>>,
+}
+
+/// Something beside the graph that a run opens at its start and closes at its end.
+pub(crate) trait Attached: Send + Sync {
+    /// After the fork, so that no worker process inherits what it opens.
+    fn open(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// When every worker has ended, before `after_run`.
+    fn close(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// When no error ended the run and everything else was closed.
+    fn ended_well(&self) -> Result<(), Error> {
+        Ok(())
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::draft::Draft;
+use super::draft::{Attached, Draft};
 use crate::defaults;
 use crate::error::Error;
 use crate::exec::launch::{Book, Crew, Launch};
@@ -28,6 +28,7 @@ struct Inner {
     crew: Arc<Crew>,
     processes: Option<Arc<Processes>>,
     books: Vec<Arc<dyn Book>>,
+    attached: Vec<Arc<dyn Attached>>,
     graph: Graph,
     /// In a lock only so that the handle can be shared between threads.
     hooks: Mutex<Hooks>,
@@ -36,7 +37,7 @@ struct Inner {
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
 pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
-    let Draft { graph, nodes, mut hooks } = draft;
+    let Draft { graph, nodes, mut hooks, attached } = draft;
     let mistakes = graph::problems(&graph);
     if !mistakes.is_empty() {
         return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
@@ -53,6 +54,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         crew: Arc::clone(&crew),
         processes: None,
         books: nodes.iter().filter_map(|node| node.book()).collect(),
+        attached,
         graph,
         hooks: Mutex::default(),
         started: Instant::now(),
@@ -71,6 +73,11 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
     match prepared {
         Ok(processes) => inner.processes = processes,
         Err(error) => shared.fail(error),
+    }
+    if !shared.is_halted()
+        && let Err(error) = inner.attached.iter().try_for_each(|attached| attached.open())
+    {
+        shared.fail(error);
     }
     shared.on_halt(Arc::clone(&crew) as _);
     for node in &nodes {
@@ -137,6 +144,16 @@ impl Inner {
                     self.shared.fail(error);
                 }
             }
+        }
+        for attached in &self.attached {
+            if let Err(error) = attached.close() {
+                self.shared.fail(error);
+            }
+        }
+        if !self.shared.is_halted()
+            && let Err(error) = self.attached.iter().try_for_each(|attached| attached.ended_well())
+        {
+            self.shared.fail(error);
         }
         let report = Report::new(&self.shared, &self.graph, self.started.elapsed());
         let hooks = std::mem::take(&mut *self.hooks.lock());

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::letters::{self, Letters, Remains};
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
 use super::tx::Tx;
 use crate::failure::FailedItem;
@@ -61,6 +62,7 @@ pub(crate) struct InlineBlock<T> {
     pub(crate) cx: Cx,
     pub(crate) policy: Policy,
     pub(crate) keep: Option<Keep<T>>,
+    pub(crate) letters: Option<Box<dyn Letters<T>>>,
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
     pub(crate) depth: u16,
@@ -100,7 +102,7 @@ impl<T> Sink<T> for InlineBlock<T> {
         let mut attempt = 1;
         loop {
             let kept = match self.keep {
-                Some(keep) if attempt < self.policy.attempts => keep(&item),
+                Some(keep) if self.policy.keeps(attempt) => keep(&item),
                 _ => None,
             };
             let failure = match self.attempt(item) {
@@ -123,6 +125,14 @@ impl<T> Sink<T> for InlineBlock<T> {
                     self.cx.tx.journal.event(self.stage, Happened::Skipped(failed));
                     return Ok(());
                 }
+                (Verdict::DeadLetter, Some(item)) => {
+                    let failed = FailedItem::new(&self.name, number, attempt, &failure);
+                    letters::post(&mut self.letters, Remains::Item(item), &failed)
+                        .map_err(|failure| failure.behind(self.depth))?;
+                    self.cx.tx.journal.event(self.stage, Happened::Dead(failed));
+                    return Ok(());
+                }
+                (Verdict::DeadLetter, None) => return Err(failure.unkept().after(attempt)),
                 _ => return Err(failure.after(attempt)),
             }
         }
@@ -133,6 +143,7 @@ impl<T> Sink<T> for InlineBlock<T> {
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
-        self.head.finish()
+        self.head.finish()?;
+        letters::finish(&mut self.letters)
     }
 }

@@ -10,6 +10,8 @@ pub(crate) mod edge;
 pub(crate) mod exit;
 pub(crate) mod guard;
 pub(crate) mod handles;
+pub(crate) mod letter_file;
+pub(crate) mod letters;
 pub(crate) mod output;
 pub(crate) mod sink;
 pub(crate) mod step;

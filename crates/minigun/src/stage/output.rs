@@ -49,6 +49,13 @@ impl<U> Output<U> {
         Ok(())
     }
 
+    /// As [`emit`](Self::emit), but says whether the item went on.
+    pub(crate) fn try_send(&mut self, item: U) -> Result<(), ()> {
+        let before = self.emitted;
+        self.emit(item);
+        if self.emitted > before { Ok(()) } else { Err(()) }
+    }
+
     /// Whether the run is stopping, so that a producer should end.
     pub fn is_stopping(&self) -> bool {
         self.failed.is_some() || self.run.is_stopping()

@@ -1,7 +1,9 @@
 //! The worker's end: how it died, which item is charged with it, and who replaces it.
 
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use super::results::Left;
 use super::{Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::Error;
@@ -18,18 +20,37 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.link.as_ref().and_then(Link::pid)
     }
 
+    /// When what the worker owes next must have come: an answer, its end, or the item it runs.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let link = self.link.as_ref()?;
+        [link.deadline, self.item_deadline(link)].into_iter().flatten().min()
+    }
+
+    fn item_deadline(&self, link: &Link) -> Option<Instant> {
+        let limit = self.block.settings.timeout?;
+        if link.stage != Stage::Ready || link.condemned.is_some() || self.desk.ledger.lock().live() == 0 {
+            return None;
+        }
+        // A worker that was stopped between two items runs none, and says nothing either.
+        self.desk.claims.begun().unwrap_or(link.heard).checked_add(limit)
+    }
+
     /// The worker's socket is at its end.
     pub(super) fn ended(&mut self) -> Step {
         let Some(link) = self.link.take() else { return Ok(()) };
-        if link.stage == Stage::Gone && self.desk.ledger.lock().live() == 0 {
-            return Ok(());
-        }
         // Until its next worker is ready this slot takes nothing: what calls it is for the others.
         self.desk.idle.store(false, Ordering::SeqCst);
         self.block.queue.pass_on(&self.desk.event);
         self.block.crew.wake_idle(1);
-        let exit = link.exit();
-        self.died(&link, exit)?;
+        if link.stage == Stage::Gone {
+            // It had served its time: what it did not begin is for others.
+            let left = self.desk.ledger.lock().clear();
+            self.block.crew.put_back(left.into_iter().map(|(_, parcel)| parcel));
+            self.input_ended |= self.block.queue.is_over();
+        } else {
+            let exit = link.exit();
+            self.died(&link, exit)?;
+        }
         if self.block.fresh || self.input_ended { Ok(()) } else { self.fork() }
     }
 
@@ -45,21 +66,44 @@ impl<T: Send + 'static> Slot<'_, T> {
         let limit = self.block.settings.crash_attempts;
         let mut charged = None;
         for (index, mut parcel) in flight {
-            let (deaths, limit, when) = if self.desk.claims.is_running(index) {
+            let (deaths, limit) = if self.desk.claims.is_running(index) {
                 charged = Some(parcel.number);
                 parcel.deaths += 1;
-                (parcel.deaths, limit, "while running it")
+                (parcel.deaths, limit)
             } else {
-                parcel.unsent += u32::from(self.desk.claims.is_done(index));
-                (parcel.unsent, limit.saturating_mul(UNSENT), "before its result was sent")
+                // A worker that was killed for another item's deadline says nothing about this one.
+                let done = link.condemned.is_none() && self.desk.claims.is_done(index);
+                parcel.unsent += u32::from(done);
+                (parcel.unsent, limit.saturating_mul(UNSENT))
             };
             if deaths < limit {
                 self.block.crew.put_back([parcel]);
                 continue;
             }
-            let text = format!("its worker died {deaths} times {when}, the last time: {pid}{how}");
+            let failure = match link.condemned {
+                Some(limit) if charged == Some(parcel.number) => Failure::new(
+                    FailureKind::Deadline,
+                    format!(
+                        "it ran longer than its deadline of {limit:?} ({deaths} of its workers died running it); \
+                         the last one was {pid}{how}"
+                    ),
+                ),
+                _ => {
+                    let when = if parcel.deaths >= limit {
+                        "while running it"
+                    } else {
+                        "before its result was sent"
+                    };
+                    let text = format!("its worker died {deaths} times {when}, the last time: {pid}{how}");
+                    Failure::new(FailureKind::Death, text)
+                }
+            };
             let attempts = parcel.attempts + deaths;
-            self.settle_failure(parcel.number, attempts, Failure::new(FailureKind::Death, text), None)?;
+            self.settle_failure(parcel.number, attempts, failure, Left::Spent(parcel))?;
+        }
+        if link.condemned.is_some() {
+            // It died because it was told to, and cannot do so faster than its deadline allows.
+            return Ok(());
         }
         let when = match (charged, link.stage) {
             (Some(item), _) => format!("while it ran item {item}"),
@@ -74,9 +118,17 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
     }
 
-    /// A worker that did not do in time what it owed is killed; its end is then seen on its socket.
+    /// A worker that did not do in time what it owed is killed; its end is then seen on its socket. One whose
+    /// item ran too long is asked first.
     pub(super) fn overdue(&mut self) -> Step {
+        let now = Instant::now();
         let Some(link) = &mut self.link else { return Ok(()) };
+        if link.deadline.is_none_or(|deadline| deadline > now) {
+            if let Some(limit) = self.block.settings.timeout {
+                link.condemn(limit, self.block.settings.grace);
+            }
+            return Ok(());
+        }
         link.kill();
         link.deadline = None;
         match link.stage {

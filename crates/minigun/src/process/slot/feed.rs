@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::results::Left;
 use super::{Slot, Step};
 use crate::defaults::{HELD_BYTES, LARGEST_ITEM};
 use crate::failure::{Failure, FailureKind};
@@ -22,7 +23,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             // A worker of its own for every item: the next one is forked when this one is gone.
             return usize::from(self.link.is_none());
         }
-        if self.link.as_ref().is_none_or(|link| link.stage != Stage::Ready) {
+        if self.link.as_ref().is_none_or(|link| link.stage != Stage::Ready || link.condemned.is_some()) {
             return 0;
         }
         let frame = self.pace.items();
@@ -86,7 +87,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             Pop::End => {
                 self.input_ended = true;
                 if let Some(link) = &mut self.link
-                    && link.stage != Stage::Ending
+                    && link.stage < Stage::Ending
                     && let Err(error) = link.end()
                 {
                     let error = self.zygote_error(error);
@@ -100,7 +101,7 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     /// With nothing to do: takes over what waits behind another worker's item.
-    pub(super) fn steal(&mut self, credit: usize) -> Vec<Parcel> {
+    pub(super) fn steal(&mut self, credit: usize) -> Vec<Parcel<T>> {
         if self.input_ended || self.desk.ledger.lock().live() > 0 {
             return Vec::new();
         }
@@ -114,7 +115,7 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     /// Encodes items into one frame, puts it on its way, and keeps it until the results come.
-    pub(super) fn send(&mut self, parcels: Vec<Parcel>, mut items: VecDeque<Kept<T>>) -> Step {
+    pub(super) fn send(&mut self, parcels: Vec<Parcel<T>>, mut items: VecDeque<Kept<T>>) -> Step {
         let mut ledger = self.desk.ledger.lock();
         if self.block.fresh {
             ledger.clear();
@@ -136,8 +137,8 @@ impl<T: Send + 'static> Slot<'_, T> {
             let Some(kept) = items.pop_front() else { break };
             let at = out.len() + 4;
             match self.encode(&kept.item, &mut out) {
-                Ok(()) => carried.push((at..out.len(), Err(kept.number))),
-                Err(failure) => failed.push((kept.number, failure)),
+                Ok(()) => carried.push((at..out.len(), Err(kept))),
+                Err(failure) => failed.push((kept, failure)),
             }
         }
         self.pace.encoded(carried.len() - before, out.len());
@@ -150,7 +151,9 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.desk.claims.offer(ledger.next());
             ledger.add(match what {
                 Ok(parcel) => parcel.moved(&frame, range),
-                Err(number) => Parcel::new(&frame, range, number),
+                Err(Kept { item, number, .. }) => {
+                    Parcel::new(&frame, range, number, self.block.keeps_items.then_some(item))
+                }
             });
         }
         let sent = ledger.next() - first;
@@ -171,9 +174,9 @@ impl<T: Send + 'static> Slot<'_, T> {
             // Whoever is idle may find something behind it; the chain of calls ends with who finds nothing.
             self.block.crew.wake_idle(1);
         }
-        for (number, failure) in failed {
+        for (kept, failure) in failed {
             // Encoding it again would fail again.
-            self.settle_failure(number, 1, failure, None)?;
+            self.settle_failure(kept.number, 1, failure, Left::Unencoded(kept.item))?;
         }
         Ok(())
     }

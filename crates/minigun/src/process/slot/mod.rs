@@ -26,6 +26,7 @@ use crate::failure::Policy;
 use crate::plan::Settings;
 use crate::queue::Queue;
 use crate::shared::Shared;
+use crate::stage::letters::{self, Letters};
 use crate::stats::StageStats;
 use crate::wire::WireFns;
 
@@ -40,17 +41,20 @@ pub(crate) struct SlotBlock<T> {
     pub(crate) number: u32,
     /// Each worker serves one item.
     pub(crate) fresh: bool,
+    /// Items are kept beside their encoding, for the dead letters.
+    pub(crate) keeps_items: bool,
 }
 
 /// The thread of one slot.
 pub(crate) struct Slot<'a, T> {
     block: &'a SlotBlock<T>,
-    desk: &'a Desk,
+    desk: &'a Desk<T>,
     index: usize,
     shared: &'a Arc<Shared>,
     processes: &'a Processes,
     stats: Arc<StageStats>,
     arrival: Arrival,
+    letters: Option<Box<dyn Letters<T>>>,
     link: Option<Link>,
     pace: Pace,
     unchecked: u32,
@@ -65,11 +69,11 @@ type Step<R = ()> = Result<R, Failed>;
 impl<'a, T: Send + 'static> Slot<'a, T> {
     pub(crate) fn new(
         block: &'a SlotBlock<T>,
-        desk: (usize, &'a Desk),
+        desk: (usize, &'a Desk<T>),
         shared: &'a Arc<Shared>,
         processes: &'a Processes,
         stats: Arc<StageStats>,
-        arrival: Arrival,
+        ways: (Arrival, Option<Box<dyn Letters<T>>>),
     ) -> Self {
         Slot {
             block,
@@ -78,7 +82,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             shared,
             processes,
             stats,
-            arrival,
+            arrival: ways.0,
+            letters: ways.1,
             link: None,
             pace: Pace::default(),
             unchecked: crate::defaults::CHECKED_ITEMS,
@@ -97,6 +102,10 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         let left = self.desk.ledger.lock().clear().len() as u64 + self.block.crew.abandon();
         self.stats.abandoned(left);
         self.block.queue.done(left as usize);
+        if let Err(failure) = letters::finish(&mut self.letters) {
+            self.shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
+        }
+        drop(self.letters.take());
         self.arrival.finish(self.shared);
     }
 
@@ -128,6 +137,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
     }
 
     fn fork(&mut self) -> Step {
+        self.desk.claims.rest();
         let title = format!("mg:{}/{}", self.block.name, self.index);
         match self.processes.spawn(self.block.number, self.index as u32, &title) {
             Ok(process) => {
@@ -141,7 +151,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
 
     /// Waits for the worker, the queue, another slot, or the next deadline.
     fn wait(&mut self) -> Step {
-        let deadline = self.link.as_ref().and_then(|link| link.deadline);
+        let deadline = self.deadline();
         // Only who could take what is due waits for it.
         let free = !self.input_ended && self.credit() > 0;
         let due = if free { self.block.crew.next_due() } else { None };
@@ -159,7 +169,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         self.desk.idle.store(false, Ordering::SeqCst);
         match polled.and_then(|ready| cleared.map(|_| ready)) {
             // With something to read it may have done what it owes: this thread was late, not the worker.
-            Ok(0) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => self.overdue(),
+            // The item may have been done in the very moment: what counts is what the board says now.
+            Ok(0) if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) => self.overdue(),
             Ok(_) => Ok(()),
             Err(source) => self.fail(self.zygote_error(format_args!("poll: {source}"))),
         }

@@ -12,6 +12,7 @@ use crate::process::frame::{Fields, FrameError, Kind};
 use crate::process::ledger::Parcel;
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome};
+use crate::stage::letters::{self, Remains};
 
 impl<T: Send + 'static> Slot<'_, T> {
     pub(super) fn receive(&mut self) -> Step<bool> {
@@ -120,7 +121,7 @@ impl<T: Send + 'static> Slot<'_, T> {
                 ItemOutcome::Failed => {
                     let attempts = parcel.attempts + 1;
                     let failure = protocol::decode_failure(result.body);
-                    step = self.settle_failure(parcel.number, attempts, failure, Some(parcel));
+                    step = self.settle_failure(parcel.number, attempts, failure, Left::Again(parcel));
                 }
             }
         }
@@ -137,7 +138,7 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     /// An item's outputs go on into the program, all or none.
-    pub(super) fn arrived(&mut self, parcel: &Parcel, body: &[u8]) -> Result<Step, FrameError> {
+    pub(super) fn arrived(&mut self, parcel: &Parcel<T>, body: &[u8]) -> Result<Step, FrameError> {
         let (format, name) = (self.block.settings.format, &self.block.name);
         match self.arrival.outputs(format, body)? {
             Ok(()) => {}
@@ -155,21 +156,21 @@ impl<T: Send + 'static> Slot<'_, T> {
         Ok(Ok(()))
     }
 
-    /// An attempt failed; `parcel` is there if the item can be sent again.
+    /// An attempt failed: the item is tried again, or the block's last word applies to it.
     pub(super) fn settle_failure(
         &mut self,
         number: u64,
         attempts: u32,
         failure: Failure,
-        parcel: Option<Parcel>,
+        left: Left<T>,
     ) -> Step {
-        let verdict = match (&parcel, failure.is_final(0)) {
-            (_, true) => Verdict::Stop,
-            (Some(_), false) => self.block.policy.verdict(attempts, self.shared.spread()),
-            (None, false) => self.block.policy.verdict(u32::MAX, 0),
+        let verdict = match &left {
+            _ if failure.is_final(0) => Verdict::Stop,
+            Left::Again(_) => self.block.policy.verdict(attempts, self.shared.spread()),
+            Left::Spent(_) | Left::Unencoded(_) => self.block.policy.last_word(),
         };
-        match (verdict, parcel) {
-            (Verdict::Retry(wait), Some(mut parcel)) => {
+        match (verdict, left) {
+            (Verdict::Retry(wait), Left::Again(mut parcel)) => {
                 self.stats.retried();
                 parcel.attempts = attempts;
                 self.block.crew.put_off(parcel, Instant::now() + wait);
@@ -180,6 +181,9 @@ impl<T: Send + 'static> Slot<'_, T> {
                 self.block.queue.done(1);
                 Ok(())
             }
+            (Verdict::DeadLetter, left) => {
+                self.post(left, FailedItem::new(&self.block.name, number, attempts, &failure))
+            }
             _ => {
                 self.stats.failed();
                 self.stats.abandoned(1);
@@ -188,4 +192,42 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
         }
     }
+
+    /// The item becomes a dead letter.
+    fn post(&mut self, left: Left<T>, failed: FailedItem) -> Step {
+        let posted = match left {
+            Left::Unencoded(item) => letters::post(&mut self.letters, Remains::Item(item), &failed),
+            Left::Again(mut parcel) | Left::Spent(mut parcel) => {
+                let remains = match parcel.item.take() {
+                    Some(item) => Remains::Item(item),
+                    None => Remains::Encoded(self.block.settings.format, parcel.bytes()),
+                };
+                letters::post(&mut self.letters, remains, &failed)
+            }
+        };
+        self.block.queue.done(1);
+        if let Err(failure) = posted {
+            let failure = self.arrival.undone(failure);
+            self.stats.failed();
+            self.stats.abandoned(1);
+            return self.fail(stage_error(&self.block.name, failed.item, failed.attempts, &failure));
+        }
+        if self.arrival.commit(self.shared).is_err() {
+            self.stats.abandoned(1);
+            self.shared.gone();
+            return Err(Failed);
+        }
+        self.stats.dead(failed);
+        Ok(())
+    }
+}
+
+/// What is left of an item whose attempt failed.
+pub(super) enum Left<T> {
+    /// It can be sent again.
+    Again(Parcel<T>),
+    /// It was sent often enough.
+    Spent(Parcel<T>),
+    /// It could not be sent at all.
+    Unencoded(T),
 }

@@ -137,10 +137,15 @@ impl WorkerProcess {
         lock(&self.card.state).pid.map(Pid::get)
     }
 
-    /// Sends SIGKILL to it and its process group. The zygote does it, which knows whether it still exists. A
+    /// Sends a signal to it and its process group. The zygote does it, which knows whether it still exists. A
     /// zygote that is gone or stuck has workers that are dead or will be with it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = self.shared.send(&Request::Signal { id: self.id, signal }, None);
+    }
+
+    /// Sends SIGKILL to it and its process group.
     pub(crate) fn kill(&self) {
-        let _ = self.shared.send(&Request::Kill { id: self.id }, None);
+        self.signal(Signal::KILL);
     }
 
     /// Sets `event` when its end is reported; at once if it has been. A descendant that escaped from its

@@ -29,7 +29,7 @@ pub(super) const BATCH: usize = 32;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
     Spawn { id: u64, block: u32, slot: u32, title: String },
-    Kill { id: u64 },
+    Signal { id: u64, signal: Signal },
     Close { grace: Duration },
 }
 
@@ -53,7 +53,7 @@ impl Request {
                 record[24..24 + end].copy_from_slice(&title.as_bytes()[..end]);
                 record
             }
-            Request::Kill { id } => record(2, 0, *id, 0, 0),
+            Request::Signal { id, signal } => record(2, signal.number().unsigned_abs(), *id, 0, 0),
             Request::Close { grace } => {
                 record(3, 0, 0, u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), 0)
             }
@@ -69,7 +69,7 @@ impl Request {
                 let title = String::from_utf8_lossy(title).into_owned();
                 Some(Request::Spawn { id, block: value, slot: u32::try_from(first).ok()?, title })
             }
-            2 => Some(Request::Kill { id }),
+            2 => Some(Request::Signal { id, signal: Signal::new(value.cast_signed()) }),
             3 => Some(Request::Close { grace: Duration::from_millis(first) }),
             _ => None,
         }
@@ -146,7 +146,7 @@ mod tests {
     fn requests_come_back_as_they_went() {
         for request in [
             Request::Spawn { id: u64::MAX, block: u32::MAX, slot: 7, title: "mg:deliver".into() },
-            Request::Kill { id: 3 },
+            Request::Signal { id: 3, signal: Signal::TERM },
             Request::Close { grace: Duration::from_millis(1500) },
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));

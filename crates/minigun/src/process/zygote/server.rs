@@ -142,9 +142,9 @@ impl Server<'_> {
             };
             match Request::decode(&message[..length]).ok_or(Stop::Refused)? {
                 Request::Spawn { id, block, slot, title } => self.spawn(id, block, slot, &title, carried),
-                Request::Kill { id } => {
+                Request::Signal { id, signal } => {
                     if let Some(pid) = self.pids.get(&id) {
-                        kill_with_group(*pid);
+                        signal_with_group(*pid, signal);
                     }
                 }
                 Request::Close { grace } => self.close_by = Some(Instant::now().checked_add(grace)),
@@ -201,7 +201,7 @@ impl Server<'_> {
 
     fn kill_all(&self) {
         for pid in self.pids.values() {
-            kill_with_group(*pid);
+            signal_with_group(*pid, Signal::KILL);
         }
     }
 
@@ -235,10 +235,11 @@ impl Server<'_> {
     }
 }
 
-/// A worker may be younger than its own process group; then killing it alone is enough.
-fn kill_with_group(pid: Pid) {
-    let _ = kill(pid, Signal::KILL);
-    let _ = kill_group(pid, Signal::KILL);
+/// A worker may be younger than its own process group; then it alone is enough.
+fn signal_with_group(pid: Pid, signal: Signal) {
+    if kill_group(pid, signal).is_err() {
+        let _ = kill(pid, signal);
+    }
 }
 
 /// The child's first steps. What is not here (handlers, ignored signals, standard input) was done once in the
