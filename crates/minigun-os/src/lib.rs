@@ -8,6 +8,7 @@
 //! | [`Socket`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
 //! | [`Board`] | memory shared with workers, seen as atomics |
 //! | [`ChildSignals`], [`reap_any`], [`ended_child`], [`Process`], [`kill`] | who has ended and how; signals that cannot hit a stranger |
+//! | [`disposition`] | what a signal does in this process |
 //! | [`procfs`] | what `/proc` says about threads, descriptors and children |
 //!
 //! A descriptor value belongs to the process that made it. In a forked child it goes on working (the child
@@ -22,6 +23,7 @@
 //! everything that would make a process, a descriptor or a mapping returns [`std::io::ErrorKind::Unsupported`].
 #![warn(missing_docs)]
 
+mod disposition;
 mod ending;
 mod pid;
 
@@ -35,6 +37,7 @@ mod stub;
 #[cfg(not(all(target_os = "linux", not(minigun_no_fork))))]
 use stub as system;
 
+pub use disposition::{Disposition, disposition};
 pub use ending::{Ending, Reaped};
 pub use pid::{Pid, Signal};
 pub use system::{

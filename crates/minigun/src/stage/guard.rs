@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
 use super::tx::Tx;
-use crate::failure::FailedItem;
-use crate::failure::{Failure, Policy, Verdict};
+use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
 use crate::graph::StageId;
 use crate::journal::Happened;
 use crate::stage::Keep;
@@ -119,8 +118,8 @@ impl<T> Sink<T> for InlineBlock<T> {
                     attempt += 1;
                 }
                 (Verdict::Skip, _) => {
-                    let failed = FailedItem::new(&self.name, number, attempt, &failure);
-                    self.cx.tx.journal.event(self.stage, Happened::Skipped(failed));
+                    let failed = FailedItem::new(&self.name, number, attempt, &failure, Fate::Skipped);
+                    self.cx.tx.journal.event(self.stage, Happened::Failed(failed));
                     return Ok(());
                 }
                 _ => return Err(failure.after(attempt)),

@@ -21,6 +21,11 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// The worker's socket is at its end.
     pub(super) fn ended(&mut self) -> Step {
         let Some(link) = self.link.take() else { return Ok(()) };
+        if self.shared.is_halted() {
+            // The engine's own doing, or nobody's business any more.
+            link.kill();
+            return Ok(());
+        }
         if link.stage == Stage::Gone && self.desk.ledger.lock().live() == 0 {
             return Ok(());
         }
