@@ -1,8 +1,12 @@
 //! What all workers of one run share: its figures, its stop, its first error.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use minigun_os::{Flag, Pid};
 
 use crate::sync::{Condvar, Mutex};
 
@@ -25,6 +29,9 @@ pub(crate) struct Shared {
     halted: AtomicBool,
     over: AtomicBool,
     cause: Mutex<Option<StopCause>>,
+    /// Raised when producers should end, for the workers that `owner` had forked.
+    flag: OnceLock<(Flag, Pid)>,
+    hears: AtomicBool,
     error: Mutex<Option<Error>>,
     halts: Mutex<Vec<Arc<dyn Halt>>>,
     stops: Mutex<Vec<Arc<dyn Halt>>>,
@@ -81,6 +88,8 @@ impl Shared {
             halted: AtomicBool::new(false),
             over: AtomicBool::new(false),
             cause: Mutex::new(None),
+            flag: OnceLock::new(),
+            hears: AtomicBool::new(false),
             error: Mutex::new(None),
             halts: Mutex::new(Vec::new()),
             stops: Mutex::new(Vec::new()),
@@ -225,11 +234,42 @@ impl Shared {
             self.stopping.store(true, Ordering::Release);
             std::mem::take(&mut *stops)
         };
+        if let Some((flag, _)) = self.flag.get() {
+            flag.raise();
+        }
         for stop in stops {
             stop.halt();
         }
         let _guard = self.halting_lock.lock();
         self.halting.notify_all();
+    }
+
+    /// Workers that are forked from now on can hear that producers should end.
+    pub(crate) fn share_stop(&self) -> io::Result<()> {
+        let flag = Flag::new()?;
+        let (flag, _) = self.flag.get_or_init(|| (flag, Pid::current()));
+        if self.is_stopping() {
+            flag.raise();
+        }
+        Ok(())
+    }
+
+    /// In a worker process, before something waits for another attempt: from now on it hears that producers
+    /// should end. The thread that listens is started when it is first of use; it never runs user code. If it
+    /// cannot be started, the waits are waited out.
+    pub(crate) fn hear_stop(self: &Arc<Self>) {
+        let Some((_, owner)) = self.flag.get() else { return };
+        if *owner == Pid::current() || self.hears.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let shared = Arc::clone(self);
+        drop(thread::Builder::new().name("mg:stop".into()).spawn(move || {
+            if let Some((flag, _)) = shared.flag.get()
+                && flag.wait().is_ok()
+            {
+                shared.end_producers();
+            }
+        }));
     }
 
     /// Ends the run with an error, without draining. The first error is kept.
@@ -276,7 +316,8 @@ impl Shared {
 
     /// Waits for `time`, or until the run is asked to stop: then nobody waits for another attempt. Says whether
     /// the run was halted.
-    pub(crate) fn wait_for_stop(&self, time: Duration) -> bool {
+    pub(crate) fn wait_for_stop(self: &Arc<Self>, time: Duration) -> bool {
+        self.hear_stop();
         let until = Instant::now() + time;
         let mut guard = self.halting_lock.lock();
         while !self.is_halted() && !self.is_stopping() {

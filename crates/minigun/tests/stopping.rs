@@ -260,8 +260,8 @@ fn what_waits_for_another_attempt_gets_it_at_once_when_the_run_is_stopped() {
 }
 
 #[test]
-fn retries_inside_a_worker_are_not_waited_for_either() {
-    under(&["inline", "threads:2"], |executor| {
+fn retries_of_blocks_inside_a_worker_are_not_waited_for_either() {
+    everywhere(|executor| {
         for place in ["inline", "threads:2"] {
             let (p, marks, failed) = (Pipeline::new("inner"), Marks::new(), Event::new());
             let told = Arc::clone(&failed);

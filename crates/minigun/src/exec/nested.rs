@@ -304,6 +304,7 @@ impl<T: Send + 'static> Inner<T> {
         match (placement.policy.verdict(tried, self.run.spread()), again) {
             (Verdict::Retry(wait), Some(item)) => {
                 self.past.lock().push(Event { stage: self.block.stage, what: Happened::Retried });
+                self.run.hear_stop();
                 self.items.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
                 None
             }

@@ -94,6 +94,7 @@ impl Plan {
         };
         let board = Board::new(self.slots).map_err(|error| failed(&format!("mmap: {error}")))?;
         let board = Arc::clone(self.board.get_or_init(|| board));
+        self.shared.share_stop().map_err(|error| failed(&format!("mmap: {error}")))?;
         let (programs, shared) = (self.programs, Arc::clone(&self.shared));
         let main = move |seat: Seat| match programs.get(seat.block as usize) {
             Some((program, first)) => {

@@ -40,8 +40,7 @@ impl Handle {
     /// report says that the run was stopped ([`Report::stopped`](crate::Report::stopped)).
     ///
     /// What waits for another attempt is due at once: it gets the attempts it has left without the waits
-    /// between them. (But for blocks with a policy of their own inside a worker process, which is not told of
-    /// the stop: their waits are waited out.)
+    /// between them, also inside worker processes.
     pub fn stop(&self) {
         self.0.shared.stop(StopCause::Handle);
     }
