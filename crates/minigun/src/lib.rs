@@ -26,6 +26,9 @@
 //! * [`Flow::on`] runs steps where a [`Block`] head says: [`inline`], [`threads`], [`processes`],
 //!   [`process_per_batch`], or an [`Executor`] value. Policies stand on the head: [`retry`](Block::retry),
 //!   [`skip`](Block::skip), [`stop`](Block::stop).
+//! * [`Pipeline::start`] gives a [`Running`]: join it, [`stop`](Running::stop) it, [`kill`](Running::kill) it,
+//!   read its figures, from other threads by a [`Handle`]. [`Pipeline::handle_signals`] stops it by Ctrl-C,
+//!   [`exit_code`] tells so, and [`Pipeline::on_failure`] hears of every item that failed for good.
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.

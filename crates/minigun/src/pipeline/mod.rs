@@ -74,14 +74,14 @@ impl Pipeline {
         self
     }
 
-    /// Runs in each worker process before its first item.
+    /// Runs in each worker process before its first item. An error ends the run ([`Error::Hook`]).
     pub fn after_fork<R: StageResult>(&self, f: impl Fn() -> R + Send + Sync + 'static) -> &Self {
         self.home.draft.lock().hooks.after_fork.push(Arc::new(move || f().into_result()));
         self
     }
 
     /// Runs once in the program when the run is over: every worker has ended, every result has arrived. Also
-    /// after a run that failed.
+    /// after a run that failed. An error of it fails the run.
     pub fn after_run<R: StageResult>(&self, f: impl FnOnce(&Report) -> R + Send + 'static) -> &Self {
         self.home.draft.lock().hooks.after_run.push(Box::new(|report| f(report).into_result()));
         self
