@@ -6,8 +6,9 @@
 //! | [`child`] | what a forked child does to itself: signals, standard input, process group, title |
 //! | [`EngineFd`], [`close_engine_fds_except`] | every descriptor is registered, so that a child can drop what it must not hold |
 //! | [`Socket`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
-//! | [`Board`] | memory shared with workers, seen as atomics |
+//! | [`Board`], [`Flag`] | memory shared with workers, seen as atomics; a word of it that they can wait for |
 //! | [`ChildSignals`], [`reap_any`], [`ended_child`], [`Process`], [`kill`] | who has ended and how; signals that cannot hit a stranger |
+//! | [`disposition`] | what a signal does in this process |
 //! | [`procfs`] | what `/proc` says about threads, descriptors and children |
 //!
 //! A descriptor value belongs to the process that made it. In a forked child it goes on working (the child
@@ -22,6 +23,7 @@
 //! everything that would make a process, a descriptor or a mapping returns [`std::io::ErrorKind::Unsupported`].
 #![warn(missing_docs)]
 
+mod disposition;
 mod ending;
 mod pid;
 
@@ -35,10 +37,11 @@ mod stub;
 #[cfg(not(all(target_os = "linux", not(minigun_no_fork))))]
 use stub as system;
 
+pub use disposition::{Disposition, disposition};
 pub use ending::{Ending, Reaped};
 pub use pid::{Pid, Signal};
 pub use system::{
-    Board, ChildSignals, Control, Descriptor, EngineFd, Event, ForkGuard, Interest, Process, SingleThreaded,
-    Socket, Watch, child, close_engine_fds_except, ended_child, fork, fork_worker, in_worker, kill,
-    kill_group, poll, procfs, reap, reap_any, supported,
+    Board, ChildSignals, Control, Descriptor, EngineFd, Event, Flag, ForkGuard, Interest, Process,
+    SingleThreaded, Socket, Watch, child, close_engine_fds_except, ended_child, fork, fork_worker, in_worker,
+    kill, kill_group, poll, procfs, reap, reap_any, supported,
 };

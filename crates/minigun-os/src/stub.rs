@@ -116,6 +116,14 @@ absent! {
     }
 }
 absent! {
+    /// A flag that children can wait for.
+    Flag {
+        make new() -> Flag, "a shared anonymous mapping";
+        fn raise(self: &Self) -> ();
+        fn wait(self: &Self) -> io::Result<()>;
+    }
+}
+absent! {
     /// Readable when a child has ended.
     ChildSignals {
         make new() -> ChildSignals, "signalfd";

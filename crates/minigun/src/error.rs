@@ -3,7 +3,8 @@
 use std::fmt;
 use std::io;
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::StopCause;
+use crate::failure::{FailedItem, Failure, FailureKind};
 use crate::graph::Mistake;
 
 /// Why a pipeline could not be run, or why its run ended early.
@@ -102,6 +103,19 @@ pub enum Error {
     /// The run was stopped by its handle before everything was done.
     #[error("the run was stopped before everything was done")]
     Stopped,
+    /// The run was killed: by its handle, or by a second signal where the program asked for that
+    /// ([`Pipeline::handle_signals`](crate::Pipeline::handle_signals)).
+    #[error("the run was killed by {by} before everything was done")]
+    Killed {
+        /// Who asked for it.
+        by: StopCause,
+    },
+    /// Signals cannot be handled here.
+    #[error("the signals SIGINT and SIGTERM cannot be handled here: {source}")]
+    Signals {
+        /// What the system said.
+        source: io::Error,
+    },
     /// A receiver was dropped while items for it still came.
     #[error(
         "a receiver was dropped before its flow ended; keep it until it has given its last item, or end the flow with `discard`"
@@ -147,22 +161,9 @@ pub(crate) fn init_error(block: &str, failure: &Failure) -> Error {
 }
 
 /// An item failed and the policy is to stop.
-pub(crate) fn stage_error(block: &str, item: u64, attempts: u32, failure: &Failure) -> Error {
-    Error::Stage {
-        stage: failure.stage().unwrap_or(block).to_string(),
-        item,
-        attempts: failure.attempts(attempts),
-        cause: failure.chain(),
-        kind: failure.kind(),
-    }
-}
-
-/// A worker failed at its end: in a hook, or in a step that was given what another one had kept until then.
-pub(crate) fn end_error(block: &str, item: u64, failure: &Failure) -> Error {
-    if failure.is_hook() {
-        return Error::Hook { hook: "after", cause: failure.to_string() };
-    }
-    stage_error(block, item, 1, failure)
+pub(crate) fn item_error(failed: FailedItem) -> Error {
+    let FailedItem { stage, item, attempts, error, kind, fate: _ } = failed;
+    Error::Stage { stage, item, attempts, cause: error, kind }
 }
 
 impl fmt::Debug for Error {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 /// The failure of one attempt at one item.
@@ -145,6 +146,11 @@ impl Failure {
         }
     }
 
+    /// What it says, and whose worker it was.
+    pub(crate) fn of_worker(&self, block: &str) -> String {
+        format!("in a worker of `{block}`: {}", self.chain())
+    }
+
     /// An inner block gave up after this many attempts.
     pub(crate) fn after(mut self, attempts: u32) -> Self {
         self.0.attempts = self.0.attempts.max(attempts);
@@ -207,19 +213,73 @@ pub struct FailedItem {
     pub item: u64,
     /// Attempts made.
     pub attempts: u32,
-    /// What kind of failure the last attempt ended with.
-    pub kind: FailureKind,
     /// The error of the last attempt, with its causes.
     pub error: String,
+    /// What kind of failure ended the last attempt.
+    pub kind: FailureKind,
+    /// What became of the item.
+    pub fate: Fate,
+}
+
+/// Who asked a run to end before its sources had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
+pub enum StopCause {
+    /// The program, by [`Running`](crate::Running) or a [`Handle`](crate::Handle).
+    Handle,
+    /// The signal of this number, sent to the program.
+    Signal(i32),
+}
+
+impl fmt::Display for StopCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopCause::Handle => f.write_str("its handle"),
+            StopCause::Signal(number) => minigun_os::Signal::new(*number).fmt(f),
+        }
+    }
+}
+
+/// What becomes of an item that failed for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fate {
+    /// It was set aside; the run goes on.
+    Skipped,
+    /// It went to the block's dead letters; the run goes on.
+    Dead,
+    /// It ends the run.
+    Stopped,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fate::Skipped => "skipped",
+            Fate::Dead => "dead",
+            Fate::Stopped => "stopped the run at",
+        })
+    }
 }
 
 impl FailedItem {
     /// `block` names the stage if the failure does not know it.
-    pub(crate) fn new(block: &str, item: u64, attempts: u32, failure: &Failure) -> Self {
-        let stage = failure.stage().unwrap_or(block).to_string();
-        let (attempts, kind) = (failure.attempts(attempts), failure.kind());
-        FailedItem { stage, item, attempts, kind, error: failure.chain() }
+    pub(crate) fn new(block: &str, item: u64, attempts: u32, failure: &Failure, fate: Fate) -> Self {
+        FailedItem {
+            stage: failure.stage().unwrap_or(block).to_string(),
+            item,
+            attempts: failure.attempts(attempts),
+            error: failure.chain(),
+            kind: failure.kind(),
+            fate,
+        }
     }
+}
+
+/// Runs user code; a panic becomes a failure.
+pub(crate) fn guarded<R>(f: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| Err(Failure::from_panic(payload)))
 }
 
 /// What a stage closure may return: `()` or `Result<(), Failure>`.

@@ -34,8 +34,8 @@ pub(crate) struct Event {
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Happened {
     Retried,
-    Skipped(FailedItem),
-    Dead(FailedItem),
+    /// It failed for good, and the attempt around it goes on.
+    Failed(FailedItem),
 }
 
 #[derive(Default, Clone, Copy)]
@@ -256,6 +256,18 @@ impl Journal {
 
 thread_local! {
     static CURRENT: RefCell<Vec<Rc<Journal>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` outside of every attempt: what handles record meanwhile counts at once.
+pub(crate) fn outside<R>(f: impl FnOnce() -> R) -> R {
+    struct Back(Vec<Rc<Journal>>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            CURRENT.with(|current| current.replace(std::mem::take(&mut self.0)));
+        }
+    }
+    let _back = Back(CURRENT.with(RefCell::take));
+    f()
 }
 
 /// While it lives, handles used on this thread record in the given journal.

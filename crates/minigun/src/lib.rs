@@ -26,6 +26,9 @@
 //! * [`Flow::on`] runs steps where a [`Block`] head says: [`inline`], [`threads`], [`processes`],
 //!   [`process_per_batch`], or an [`Executor`] value. Policies stand on the head: [`retry`](Block::retry),
 //!   [`skip`](Block::skip), [`stop`](Block::stop).
+//! * [`Pipeline::start`] gives a [`Running`]: join it, [`stop`](Running::stop) it, [`kill`](Running::kill) it,
+//!   read its figures, from other threads by a [`Handle`]. [`Pipeline::handle_signals`] stops it by Ctrl-C,
+//!   [`exit_code`] tells so, and [`Pipeline::on_failure`] hears of every item that failed for good.
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
@@ -54,6 +57,7 @@ mod exec;
 mod failure;
 mod graph;
 mod journal;
+mod limits;
 mod pipeline;
 mod plan;
 mod process;
@@ -68,8 +72,9 @@ mod wire;
 
 pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
-pub use failure::{Backoff, FailedItem, Failure, FailureKind, StageResult};
+pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, StopCause};
 pub use graph::Mistake;
+pub use limits::Warning;
 pub use pipeline::Pipeline;
 pub use pipeline::block::Tail;
 pub use pipeline::ends::{Collected, Folded, Receiver};
@@ -82,8 +87,10 @@ pub use pipeline::place::{
 pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;
 pub use pipeline::source::Sender;
-pub use plan::Executor;
+pub use plan::{Executor, cores};
 pub use report::{Outcome, Report, StageReport};
+pub use run::exit::exit_code;
+pub use run::handle::Handle;
 pub use run::running::Running;
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;

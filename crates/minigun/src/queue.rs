@@ -56,6 +56,8 @@ struct State<T> {
     taken: u64,
     stopped: bool,
     closed: bool,
+    /// What waits for another attempt is due at once.
+    hurried: bool,
     idle: usize,
     blocked: usize,
     events: Vec<Arc<Event>>,
@@ -97,6 +99,7 @@ impl<T> Queue<T> {
                 taken: 0,
                 stopped: false,
                 closed: false,
+                hurried: false,
                 idle: 0,
                 blocked: 0,
                 events: Vec::new(),
@@ -217,6 +220,13 @@ impl<T> Queue<T> {
         self.not_full.notify_all();
     }
 
+    /// From now on nothing waits for its next attempt.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.state.lock();
+        state.hurried = true;
+        self.wake_all(&mut state);
+    }
+
     /// Takes no more from senders; what is queued can still be taken.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
@@ -264,7 +274,7 @@ impl<T> State<T> {
             return Pop::End;
         }
         let due = self.later.peek().map(|later| later.due);
-        if due.is_some_and(|due| due <= Instant::now())
+        if due.is_some_and(|due| self.hurried || due <= Instant::now())
             && let Some(later) = self.later.pop()
         {
             self.out += 1;

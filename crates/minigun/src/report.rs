@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 
 use crate::error::Error;
-use crate::failure::FailedItem;
+use crate::failure::{FailedItem, StopCause};
 use crate::graph::Graph;
+use crate::limits::Warning;
 use crate::shared::Shared;
 use crate::stage::handles::{Collector, Counter, Gathered};
 use crate::stats::{StageFigures, Totals};
@@ -20,6 +21,8 @@ pub struct Report {
     totals: Arc<Totals>,
     stages: Vec<StageReport>,
     elapsed: Duration,
+    stopped: Option<StopCause>,
+    warnings: Vec<Warning>,
 }
 
 /// What one stage did.
@@ -37,6 +40,20 @@ pub struct StageReport {
     pub skipped: Vec<FailedItem>,
 }
 
+/// Every stage's figures as they are now.
+pub(crate) fn stages(shared: &Shared, graph: &Graph) -> Vec<StageReport> {
+    let stages = graph.stages.iter().zip(shared.stages());
+    stages
+        .map(|(stage, stats)| StageReport {
+            name: stage.name.clone(),
+            kind: stage.kind,
+            place: stage.block.map_or(String::new(), |block| graph.place(block)),
+            figures: stats.figures(),
+            skipped: stats.failures(),
+        })
+        .collect()
+}
+
 /// Something whose value is read from the report.
 pub trait Outcome {
     /// The value.
@@ -46,20 +63,20 @@ pub trait Outcome {
 }
 
 impl Report {
-    pub(crate) fn new(shared: &Shared, graph: &Graph, elapsed: Duration) -> Self {
-        let stages = graph
-            .stages
-            .iter()
-            .zip(shared.stages())
-            .map(|(stage, stats)| StageReport {
-                name: stage.name.clone(),
-                kind: stage.kind,
-                place: stage.block.map_or(String::new(), |block| graph.place(block)),
-                figures: stats.figures(),
-                skipped: stats.failures(),
-            })
-            .collect();
-        Report { pipeline: shared.name().to_string(), totals: Arc::clone(shared.totals()), stages, elapsed }
+    pub(crate) fn new(shared: &Shared, graph: &Graph, elapsed: Duration, warnings: Vec<Warning>) -> Self {
+        Report {
+            pipeline: shared.name().to_string(),
+            totals: Arc::clone(shared.totals()),
+            stages: stages(shared, graph),
+            elapsed,
+            stopped: shared.stopped(),
+            warnings,
+        }
+    }
+
+    /// A stop may come while the last hooks run.
+    pub(crate) fn set_stopped(&mut self, stopped: Option<StopCause>) {
+        self.stopped = stopped;
     }
 
     /// The value of a handle: what a flow collected or folded, or what was pushed to a collector.
@@ -117,6 +134,17 @@ impl Report {
         self.elapsed
     }
 
+    /// Who asked the run to end early, if anybody did before it was over. What was in flight was finished all
+    /// the same; whether something was left undone, the sources' figures tell.
+    pub fn stopped(&self) -> Option<StopCause> {
+        self.stopped
+    }
+
+    /// What the run's owner should know, each thing once.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
     /// An error if the handle is another pipeline's.
     pub(crate) fn ours(&self, what: &'static str, pipeline: u64) -> Result<(), Error> {
         if pipeline == self.totals.id() {
@@ -142,12 +170,14 @@ impl<T: Wire> Outcome for Collector<T> {
     }
 }
 
-/// As `{pipeline, seconds, stages, counters}`; the values of handles are not part of it.
+/// As `{pipeline, seconds, stopped, warnings, stages, counters}`; the values of handles are not part of it.
 impl serde::Serialize for Report {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut report = serializer.serialize_struct("Report", 4)?;
+        let mut report = serializer.serialize_struct("Report", 6)?;
         report.serialize_field("pipeline", &self.pipeline)?;
         report.serialize_field("seconds", &self.elapsed.as_secs_f64())?;
+        report.serialize_field("stopped", &self.stopped)?;
+        report.serialize_field("warnings", &self.warnings)?;
         report.serialize_field("stages", &self.stages)?;
         report.serialize_field("counters", &self.totals.counters())?;
         report.end()
@@ -159,22 +189,30 @@ impl fmt::Display for Report {
         let width =
             self.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0).clamp(5, 32);
         let place = self.stages.iter().map(|stage| stage.place.len()).max().unwrap_or(0).max(5);
-        writeln!(f, "{}: {:.3} s", self.pipeline, self.elapsed.as_secs_f64())?;
+        write!(f, "{}: {:.3} s", self.pipeline, self.elapsed.as_secs_f64())?;
+        match self.stopped {
+            Some(cause) => writeln!(f, ", stopped early by {cause}")?,
+            None => writeln!(f)?,
+        }
+        for warning in &self.warnings {
+            writeln!(f, "  warning: {warning}")?;
+        }
         writeln!(
             f,
-            "  {:width$}  {:place$}  {:>10} {:>10} {:>8} {:>8} {:>7} {:>9}",
-            "stage", "place", "in", "out", "skipped", "retried", "deaths", "busy"
+            "  {:width$}  {:place$}  {:>10} {:>10} {:>8} {:>6} {:>8} {:>7} {:>9}",
+            "stage", "place", "in", "out", "skipped", "dead", "retried", "deaths", "busy"
         )?;
         for stage in &self.stages {
             let figures = &stage.figures;
             let name: String = stage.name.chars().take(width).collect();
             writeln!(
                 f,
-                "  {name:width$}  {:place$}  {:>10} {:>10} {:>8} {:>8} {:>7} {:>9}",
+                "  {name:width$}  {:place$}  {:>10} {:>10} {:>8} {:>6} {:>8} {:>7} {:>9}",
                 stage.place,
                 figures.items_in,
                 figures.items_out,
                 figures.skipped,
+                figures.dead,
                 figures.retried,
                 figures.deaths,
                 if figures.busy.is_zero() {
@@ -191,7 +229,8 @@ impl fmt::Display for Report {
             for item in &stage.skipped {
                 writeln!(
                     f,
-                    "  skipped item {} of `{}` after {}: {}",
+                    "  {} item {} of `{}` after {}: {}",
+                    item.fate,
                     item.item,
                     item.stage,
                     if item.attempts == 1 {

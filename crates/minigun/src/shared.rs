@@ -1,14 +1,20 @@
 //! What all workers of one run share: its figures, its stop, its first error.
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
+
+use minigun_os::{Flag, Pid};
 
 use crate::sync::{Condvar, Mutex};
 
-use crate::error::Error;
+use crate::error::{Error, item_error};
+use crate::failure::{FailedItem, Failure, Fate, StopCause, guarded};
 use crate::graph::StageId;
-use crate::journal::{Entries, Journal};
+use crate::journal::{self, Entries, Happened, Journal};
+use crate::limits::Limits;
 use crate::queue::Queue;
 use crate::stats::{self, StageStats, Stages, Totals};
 
@@ -16,9 +22,16 @@ use crate::stats::{self, StageStats, Stages, Totals};
 pub(crate) struct Shared {
     name: String,
     totals: Arc<Totals>,
+    limits: Limits,
     stages: Stages,
+    on_failure: Mutex<Arc<[FailureHook]>>,
     stopping: AtomicBool,
     halted: AtomicBool,
+    over: AtomicBool,
+    cause: Mutex<Option<StopCause>>,
+    /// Raised when producers should end, for the workers that `owner` had forked.
+    flag: OnceLock<(Flag, Pid)>,
+    hears: AtomicBool,
     error: Mutex<Option<Error>>,
     halts: Mutex<Vec<Arc<dyn Halt>>>,
     stops: Mutex<Vec<Arc<dyn Halt>>>,
@@ -26,6 +39,9 @@ pub(crate) struct Shared {
     halting_lock: Mutex<()>,
     spread: AtomicU32,
 }
+
+/// A hook that is told of every item that failed for good.
+pub(crate) type FailureHook = Box<dyn Fn(&FailedItem) -> Result<(), Failure> + Send + Sync>;
 
 /// Something that a stop must wake and end.
 pub(crate) trait Halt: Send + Sync {
@@ -38,14 +54,42 @@ impl<T: Send> Halt for Queue<T> {
     }
 }
 
+/// What need not wait for its next attempt once producers should end.
+pub(crate) trait Hurry: Send + Sync {
+    fn hurry(&self);
+}
+
+impl<T: Send> Hurry for Queue<T> {
+    fn hurry(&self) {
+        Queue::hurry(self);
+    }
+}
+
+/// Hurries, as long as it is there, when producers should end.
+struct Hurried<H>(Weak<H>);
+
+impl<H: Hurry> Halt for Hurried<H> {
+    fn halt(&self) {
+        if let Some(waiting) = self.0.upgrade() {
+            waiting.hurry();
+        }
+    }
+}
+
 impl Shared {
-    pub(crate) fn new(name: String, totals: Arc<Totals>, stages: usize) -> Arc<Self> {
+    pub(crate) fn new(name: String, totals: Arc<Totals>, stages: usize, limits: Limits) -> Arc<Self> {
         Arc::new(Shared {
             name,
             totals,
+            limits,
             stages: (0..stages).map(|_| Arc::new(StageStats::default())).collect(),
+            on_failure: Mutex::new(Arc::default()),
             stopping: AtomicBool::new(false),
             halted: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            cause: Mutex::new(None),
+            flag: OnceLock::new(),
+            hears: AtomicBool::new(false),
             error: Mutex::new(None),
             halts: Mutex::new(Vec::new()),
             stops: Mutex::new(Vec::new()),
@@ -61,6 +105,10 @@ impl Shared {
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub(crate) fn totals(&self) -> &Arc<Totals> {
@@ -82,7 +130,48 @@ impl Shared {
 
     pub(crate) fn settle_entries(&self, entries: Entries) {
         if !entries.is_empty() {
-            stats::settle(entries, &self.stages, &self.totals);
+            for event in stats::settle(entries, &self.stages, &self.totals) {
+                match event.what {
+                    Happened::Retried => self.stats(event.stage).retried(),
+                    Happened::Failed(failed) => self.gave_up(event.stage, failed),
+                }
+            }
+        }
+    }
+
+    pub(crate) fn set_on_failure(&self, hooks: Vec<FailureHook>) {
+        *self.on_failure.lock() = hooks.into();
+    }
+
+    /// An item failed for good. All of them come through here, from every executor: it is counted, the hooks
+    /// are told, and what its fate says is done.
+    pub(crate) fn gave_up(&self, stage: StageId, failed: FailedItem) {
+        self.stats(stage).gave_up(&failed);
+        self.tell(failed);
+    }
+
+    /// What was no item of the stage's queue failed, and ends the run: a producer, or what a step had kept
+    /// until the end.
+    pub(crate) fn broke_off(&self, stage: StageId, failed: FailedItem) {
+        self.stats(stage).failed();
+        self.tell(failed);
+    }
+
+    fn tell(&self, failed: FailedItem) {
+        let mut told = Ok(());
+        // Once the run is halted, what fails may fail because of that.
+        if !self.is_halted() {
+            let hooks = Arc::clone(&*self.on_failure.lock());
+            for hook in hooks.iter() {
+                // A count made here is not that of the attempt which comes next.
+                told = told.and(journal::outside(|| guarded(|| hook(&failed))));
+            }
+        }
+        if failed.fate == Fate::Stopped {
+            self.fail(item_error(failed));
+        }
+        if let Err(failure) = told {
+            self.fail(Error::Hook { hook: "on_failure", cause: failure.chain() });
         }
     }
 
@@ -94,6 +183,11 @@ impl Shared {
         } else {
             halts.push(halt);
         }
+    }
+
+    /// What waits there for another attempt is due when producers should end.
+    pub(crate) fn on_stop_hurry<H: Hurry + 'static>(&self, waiting: &Arc<H>) {
+        self.on_stop(Arc::new(Hurried(Arc::downgrade(waiting))));
     }
 
     /// `stop` is called when producers should end; at once if they should.
@@ -116,13 +210,33 @@ impl Shared {
         self.halted.load(Ordering::Acquire)
     }
 
-    /// Producers end; what is in flight is finished.
-    pub(crate) fn stop(&self) {
+    /// Somebody asks the run to end early; the first is remembered.
+    pub(crate) fn stop(&self, cause: StopCause) {
+        self.cause.lock().get_or_insert(cause);
+        self.end_producers();
+    }
+
+    /// Ends the run without draining, because somebody asked for that.
+    pub(crate) fn kill(&self, by: StopCause) {
+        self.cause.lock().get_or_insert(by);
+        self.fail(Error::Killed { by });
+    }
+
+    /// Who asked the run to end early.
+    pub(crate) fn stopped(&self) -> Option<StopCause> {
+        *self.cause.lock()
+    }
+
+    /// Producers end; what is in flight is finished, without waiting for retries to become due.
+    fn end_producers(&self) {
         let stops = {
             let mut stops = self.stops.lock();
             self.stopping.store(true, Ordering::Release);
             std::mem::take(&mut *stops)
         };
+        if let Some((flag, _)) = self.flag.get() {
+            flag.raise();
+        }
         for stop in stops {
             stop.halt();
         }
@@ -130,10 +244,37 @@ impl Shared {
         self.halting.notify_all();
     }
 
+    /// Workers that are forked from now on can hear that producers should end.
+    pub(crate) fn share_stop(&self) -> io::Result<()> {
+        let flag = Flag::new()?;
+        let (flag, _) = self.flag.get_or_init(|| (flag, Pid::current()));
+        if self.is_stopping() {
+            flag.raise();
+        }
+        Ok(())
+    }
+
+    /// In a worker process, before something waits for another attempt: from now on it hears that producers
+    /// should end. The thread that listens is started when it is first of use; it never runs user code. If it
+    /// cannot be started, the waits are waited out.
+    pub(crate) fn hear_stop(self: &Arc<Self>) {
+        let Some((_, owner)) = self.flag.get() else { return };
+        if *owner == Pid::current() || self.hears.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let shared = Arc::clone(self);
+        drop(thread::Builder::new().name("mg:stop".into()).spawn(move || {
+            if let Some((flag, _)) = shared.flag.get()
+                && flag.wait().is_ok()
+            {
+                shared.end_producers();
+            }
+        }));
+    }
+
     /// Ends the run with an error, without draining. The first error is kept.
     pub(crate) fn fail(&self, error: Error) {
         self.error.lock().get_or_insert(error);
-        self.stop();
         let halts = {
             let mut halts = self.halts.lock();
             self.halted.store(true, Ordering::Release);
@@ -142,8 +283,8 @@ impl Shared {
         for halt in halts {
             halt.halt();
         }
-        let _guard = self.halting_lock.lock();
-        self.halting.notify_all();
+        // After the halt, so that what waits for another attempt is not hurried into one.
+        self.end_producers();
     }
 
     /// A worker found that nobody takes its items any more: unless the run was halted, that is an error.
@@ -157,16 +298,34 @@ impl Shared {
         self.error.lock().take()
     }
 
-    /// Waits for `time`, or until the run is halted; says whether it was.
-    pub(crate) fn wait_for_stop(&self, time: Duration) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// The run is over: what a handle that is kept must not keep is let go.
+    pub(crate) fn over(&self) {
+        self.over.store(true, Ordering::Release);
+        let let_go = (
+            std::mem::take(&mut *self.halts.lock()),
+            std::mem::take(&mut *self.stops.lock()),
+            std::mem::take(&mut *self.on_failure.lock()),
+        );
+        // Outside of the locks: what the user's hooks captured is dropped.
+        drop(let_go);
+    }
+
+    /// Waits for `time`, or until the run is asked to stop: then nobody waits for another attempt. Says whether
+    /// the run was halted.
+    pub(crate) fn wait_for_stop(self: &Arc<Self>, time: Duration) -> bool {
+        self.hear_stop();
         let until = Instant::now() + time;
         let mut guard = self.halting_lock.lock();
-        while !self.is_halted() {
+        while !self.is_halted() && !self.is_stopping() {
             if self.halting.wait_until(&mut guard, until) {
-                return self.is_halted();
+                break;
             }
         }
-        true
+        self.is_halted()
     }
 
     /// A number in 0..=255 that differs from call to call, to spread retries.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::sync::{Mutex, RwLock};
 
 use crate::defaults;
-use crate::failure::{FailedItem, Failure};
+use crate::failure::{FailedItem, Failure, Fate};
 use crate::graph::StageId;
-use crate::journal::{Entries, Happened, Values};
+use crate::journal::{Entries, Event, Values};
 
 /// One stage's figures. `ins` of a step counts committed items; a block's books are kept on its first stage.
 #[derive(Default)]
@@ -68,24 +68,18 @@ impl StageStats {
         self.retried.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An attempt failed and its item is set aside.
-    pub(crate) fn skipped(&self, failed: FailedItem) {
+    /// The last attempt at an item failed.
+    pub(crate) fn gave_up(&self, failed: &FailedItem) {
         self.failed();
-        self.skipped.fetch_add(1, Ordering::Relaxed);
-        self.keep(failed);
-    }
-
-    /// An attempt failed and its item is a dead letter.
-    pub(crate) fn dead(&self, failed: FailedItem) {
-        self.failed();
-        self.dead.fetch_add(1, Ordering::Relaxed);
-        self.keep(failed);
-    }
-
-    fn keep(&self, failed: FailedItem) {
+        match failed.fate {
+            Fate::Stopped => return self.abandoned(1),
+            Fate::Skipped => &self.skipped,
+            Fate::Dead => &self.dead,
+        }
+        .fetch_add(1, Ordering::Relaxed);
         let mut failures = self.failures.lock();
         if failures.len() < defaults::KEPT_FAILURES {
-            failures.push(failed);
+            failures.push(failed.clone());
         }
     }
 
@@ -227,19 +221,11 @@ impl Drop for Totals {
     }
 }
 
-/// Adds what a journal committed to the program's totals.
-pub(crate) fn settle(entries: Entries, stages: &Stages, totals: &Totals) {
+/// Adds what a journal committed to the program's totals; gives back what happened to single items.
+pub(crate) fn settle(entries: Entries, stages: &Stages, totals: &Totals) -> Vec<Event> {
     for (StageId(stage), ins, outs) in entries.steps {
         if let Some(stats) = stages.get(stage as usize) {
             stats.add(ins, outs);
-        }
-    }
-    for event in entries.events {
-        match (stages.get(event.stage.0 as usize), event.what) {
-            (Some(stats), Happened::Retried) => stats.retried(),
-            (Some(stats), Happened::Skipped(failed)) => stats.skipped(failed),
-            (Some(stats), Happened::Dead(failed)) => stats.dead(failed),
-            (None, _) => {}
         }
     }
     for (counter, n) in entries.counts {
@@ -248,6 +234,7 @@ pub(crate) fn settle(entries: Entries, stages: &Stages, totals: &Totals) {
     for (collector, values) in entries.collected {
         totals.collect(collector, values);
     }
+    entries.events
 }
 
 /// A handle was used in a worker where its record cannot reach the program; the worker's loop fails the item

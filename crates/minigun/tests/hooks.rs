@@ -227,11 +227,15 @@ fn a_hook_that_fails_fails_the_run_and_is_named() {
                 assert!(text.contains("it refuses"), "{hook} under {executor}: {text}");
                 match hook {
                     "before" => assert!(matches!(error, Error::Init { .. }), "{text}"),
-                    "after_fork" => {}
                     _ => assert!(matches!(error, Error::Hook { hook: named, .. } if named == hook), "{text}"),
                 }
-                let name = if matches!(hook, "before" | "after") { "step" } else { hook };
-                assert!(text.contains(name), "{hook} under {executor}: {text}");
+                let names: &[&str] = match hook {
+                    "before" | "after" => &["step"],
+                    // In which worker, too.
+                    "after_fork" => &["after_fork", "step"],
+                    _ => &[hook],
+                };
+                assert!(names.iter().all(|name| text.contains(name)), "{hook} under {executor}: {text}");
             }
         }
         failing(executor, "none", false).unwrap();

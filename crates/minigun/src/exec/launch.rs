@@ -135,6 +135,14 @@ impl Crew {
         stuck
     }
 
+    /// The stages whose threads still run after at most `bound`.
+    pub(crate) fn working_after(&self, bound: Duration) -> Vec<String> {
+        let until = Instant::now() + bound;
+        let mut working = self.working.lock();
+        while !working.is_empty() && !self.left.wait_until(&mut working, until) {}
+        working.values().cloned().collect()
+    }
+
     /// The run was halted: whoever waits in `join` must count its bound from now.
     pub(crate) fn wake(&self) {
         let _working = self.working.lock();

@@ -11,8 +11,7 @@ use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crate::failure::FailedItem;
-use crate::failure::{Failure, Verdict};
+use crate::failure::{FailedItem, Failure, Fate, Verdict};
 use crate::plan::Placed;
 use crate::queue::{Kept, Pop, Queue, Sender, Stopped};
 use crate::shared::{Halt, Shared};
@@ -130,7 +129,7 @@ impl<T: Send + 'static> Nested<T> {
 
 impl<T: Send + 'static> Sink<T> for Nested<T> {
     fn push(&mut self, item: T) -> Result<(), Failure> {
-        let limit = under_way(self.block.placement.executor.workers());
+        let limit = under_way(self.block.placement.executor.held_to(self.cx.run.limits()));
         self.take_outcomes(limit - 1)?;
         let mut team = self.inside.team.borrow_mut();
         if team.is_none() {
@@ -191,13 +190,14 @@ fn under_way(threads: usize) -> usize {
 
 impl<T: Send + 'static> Team<T> {
     fn start(block: &Arc<Placed<T>>, run: &Arc<Shared>) -> Result<Self, Failure> {
-        let workers = block.placement.executor.workers();
+        let workers = block.placement.executor.held_to(run.limits());
         let items = Arc::new(Queue::new(under_way(workers), block.placement.policy.retries()));
         // Beside every item's outcome, each thread sends one at its end.
         let outcomes = Arc::new(Queue::new(under_way(workers) + workers, false));
         let into = Some(Sender::new(&items));
         // A retry that waits for its time must not outlast a run that was halted.
         run.on_halt(Arc::new(Halted(Arc::downgrade(&items))));
+        run.on_stop_hurry(&items);
         run.on_halt(Arc::new(Halted(Arc::downgrade(&outcomes))));
         let mut team = Team { items, into, outcomes, threads: Vec::new() };
         let past = Arc::default();
@@ -317,16 +317,17 @@ impl<T: Send + 'static> Inner<T> {
         match (placement.policy.verdict(tried, self.run.spread()), again) {
             (Verdict::Retry(wait), Some(item)) => {
                 self.past.lock().push(Event { stage: self.block.stage, what: Happened::Retried });
+                self.run.hear_stop();
                 self.items.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
                 None
             }
             (Verdict::Skip, _) => {
-                let failed = FailedItem::new(&self.block.name, number, tried, &failure);
-                journal.event(self.block.stage, Happened::Skipped(failed));
+                let failed = FailedItem::new(&self.block.name, number, tried, &failure, Fate::Skipped);
+                journal.event(self.block.stage, Happened::Failed(failed));
                 Some(self.done(Vec::new(), &journal))
             }
             (Verdict::DeadLetter, Some(item)) => {
-                let failed = FailedItem::new(&self.block.name, number, tried, &failure);
+                let failed = FailedItem::new(&self.block.name, number, tried, &failure, Fate::Dead);
                 let posted = letters::post(letters, Remains::Item(item), &failed);
                 if let Err(failure) = posted {
                     attempt.cx.tx.undo();
@@ -335,7 +336,7 @@ impl<T: Send + 'static> Inner<T> {
                 if attempt.cx.tx.commit().is_err() {
                     return Some(Outcome::Failed("the run is stopping".into()));
                 }
-                journal.event(self.block.stage, Happened::Dead(failed));
+                journal.event(self.block.stage, Happened::Failed(failed));
                 Some(self.done(parcels.take(), &journal))
             }
             (Verdict::DeadLetter, None) => Some(self.failed(failure.unkept().after(tried))),

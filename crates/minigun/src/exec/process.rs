@@ -74,7 +74,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             format: placement.settings.format,
             serves: if is_fresh(placement.executor) { 1 } else { placement.settings.recycle_after },
         };
-        self.berth = Some(plan.add(Arc::new(program), placement.executor.workers()));
+        self.berth = Some(plan.add(Arc::new(program), placement.executor.held_to(plan.limits())));
         Ok(())
     }
 
@@ -84,6 +84,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
 
     fn register(&self, shared: &Shared) {
         shared.on_halt(Arc::clone(&self.queue) as _);
+        shared.on_stop_hurry(&self.queue);
     }
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
@@ -97,7 +98,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             });
         };
         let placement = &self.block.placement;
-        let workers = placement.executor.workers();
+        let workers = placement.executor.held_to(launch.shared.limits());
         let mut desks = Vec::with_capacity(workers);
         for slot in 0..workers {
             let claims = berth.claims(slot).ok_or(std::io::ErrorKind::NotFound.into());
@@ -114,10 +115,12 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             policy: placement.policy,
             settings: placement.settings,
             name: Arc::clone(&self.block.name),
+            stage: self.block.stage,
             number: berth.number,
             fresh: is_fresh(placement.executor),
             keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
         });
+        launch.shared.on_stop_hurry(&slots);
         for slot in 0..workers {
             let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));

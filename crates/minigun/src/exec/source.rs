@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::error::{init_error, stage_error};
+use crate::error::init_error;
 use crate::exec::launch::{Launch, Node};
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{FailedItem, Failure, FailureKind, Fate};
 use crate::graph::StageId;
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
@@ -37,7 +37,6 @@ impl<U: Send + 'static> Node for SourceNode<U> {
                 Err(failure) => return shared.fail(init_error(&self.name, &failure)),
             };
             drop(holds);
-            let stats = shared.stats(self.stage);
             let emitted = Rc::new(Cell::new(0));
             let emit = Emit {
                 attempt: Some(attempt),
@@ -53,8 +52,9 @@ impl<U: Send + 'static> Node for SourceNode<U> {
             let produced = guarded(|| produce(&mut out));
             let failed_behind = out.take_failure();
             if let (Err(failure), None, false) = (produced, failed_behind, shared.is_halted()) {
-                stats.failed();
-                shared.fail(stage_error(&self.name, emitted.get(), 1, &failure.at(&self.name)));
+                let failed =
+                    FailedItem::new(&self.name, emitted.get(), 1, &failure.at(&self.name), Fate::Stopped);
+                shared.broke_off(self.stage, failed);
             }
             if let Err(failure) = out.sink().finish() {
                 shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
@@ -90,10 +90,8 @@ impl<U> Sink<U> for Emit<U> {
         }
         if let Err(failure) = attempt.run(item) {
             self.gone = true;
-            let stats = self.shared.stats(self.stage);
-            stats.failed();
-            stats.abandoned(1);
-            self.shared.fail(stage_error(&self.name, number, 1, &failure));
+            let failed = FailedItem::new(&self.name, number, 1, &failure, Fate::Stopped);
+            self.shared.gave_up(self.stage, failed);
             return Err(closed());
         }
         let tx = &attempt.cx.tx;

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use super::into_queue;
 use crate::defaults;
-use crate::error::{Error, end_error, init_error, stage_error};
+use crate::error::{Error, init_error};
 use crate::exec::launch::{Book, Holds, Launch, Node};
-use crate::failure::{FailedItem, Failure, Policy, Verdict};
+use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
 use crate::graph::StageId;
-use crate::plan::{Placed, default_policy};
+use crate::plan::{Executor, Placed, default_policy};
 use crate::queue::{Kept, Pop, Queue, Sender};
 use crate::shared::{Halt, Shared};
 use crate::stage::Keep;
@@ -23,8 +23,11 @@ use crate::stats::StageStats;
 /// A block's queue and its workers.
 pub(crate) struct ThreadsNode<T> {
     team: Arc<Team<T>>,
-    workers: usize,
+    executor: Executor,
 }
+
+/// A stage outside any block.
+const SINGLE: Executor = Executor::Threads(1);
 
 /// What the workers of one block share.
 struct Team<T> {
@@ -35,9 +38,6 @@ struct Team<T> {
     letters: Option<MakeLetters<T>>,
     stage: StageId,
     name: Arc<str>,
-    /// Items a worker takes at once. One, where there are several workers: an item must not wait in the
-    /// hands of a busy worker while another is idle.
-    run: usize,
     /// A stop of the run ends it as it ends producers.
     channel: bool,
 }
@@ -60,11 +60,10 @@ impl<T: Send> Halt for Close<T> {
 
 impl<T: Send + 'static> ThreadsNode<T> {
     pub(crate) fn new(block: Placed<T>) -> (Self, MakeSink<T>) {
-        let workers = block.placement.executor.workers();
         let policy = block.placement.policy;
         let queue = Arc::new(Queue::new(block.placement.settings.queue, policy.retries()));
         Self::with(
-            workers,
+            block.placement.executor,
             Team {
                 queue,
                 head: block.head,
@@ -73,7 +72,6 @@ impl<T: Send + 'static> ThreadsNode<T> {
                 letters: block.letters,
                 stage: block.stage,
                 name: block.name,
-                run: if workers == 1 { usize::MAX } else { 1 },
                 channel: false,
             },
         )
@@ -81,7 +79,6 @@ impl<T: Send + 'static> ThreadsNode<T> {
 
     /// A process block where there are no processes.
     pub(crate) fn instead(queue: &Arc<Queue<T>>, block: &Placed<T>) -> Self {
-        let workers = block.placement.executor.workers();
         let team = Team {
             queue: Arc::clone(queue),
             head: Arc::clone(&block.head),
@@ -90,26 +87,26 @@ impl<T: Send + 'static> ThreadsNode<T> {
             letters: block.letters.clone(),
             stage: block.stage,
             name: Arc::clone(&block.name),
-            run: 1,
             channel: false,
         };
-        ThreadsNode { team: Arc::new(team), workers }
+        ThreadsNode { team: Arc::new(team), executor: block.placement.executor }
     }
 
     /// A stage outside any block: one thread, the default policy.
     pub(crate) fn single(head: MakeSink<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
         let queue = Arc::new(Queue::new(defaults::QUEUE_ITEMS, false));
-        Self::with(1, Team::alone(queue, head, stage, name, false))
+        Self::with(SINGLE, Team::alone(queue, head, stage, name, false))
     }
 
     /// A channel that the user's own threads send into: the first stage of a flow.
     pub(crate) fn channel(queue: &Arc<Queue<T>>, head: MakeSink<T>, stage: StageId, name: &str) -> Self {
-        ThreadsNode { team: Arc::new(Team::alone(Arc::clone(queue), head, stage, name, true)), workers: 1 }
+        let team = Team::alone(Arc::clone(queue), head, stage, name, true);
+        ThreadsNode { team: Arc::new(team), executor: SINGLE }
     }
 
-    fn with(workers: usize, team: Team<T>) -> (Self, MakeSink<T>) {
+    fn with(executor: Executor, team: Team<T>) -> (Self, MakeSink<T>) {
         let sink = into_queue(&team.queue);
-        (ThreadsNode { team: Arc::new(team), workers }, sink)
+        (ThreadsNode { team: Arc::new(team), executor }, sink)
     }
 }
 
@@ -120,17 +117,20 @@ impl<T: Send + 'static> Node for ThreadsNode<T> {
 
     fn register(&self, shared: &Shared) {
         shared.on_halt(Arc::clone(&self.team.queue) as _);
+        shared.on_stop_hurry(&self.team.queue);
         if self.team.channel {
             shared.on_stop(Arc::new(Close(Arc::clone(&self.team.queue))));
         }
     }
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
-        for worker in 0..self.workers {
+        let workers = self.executor.held_to(launch.shared.limits());
+        // An item must not wait in the hands of a busy worker while another is idle.
+        let run = if workers == 1 { usize::MAX } else { 1 };
+        for worker in 0..workers {
             let (team, shared) = (Arc::clone(&self.team), Arc::clone(&launch.shared));
-            let name =
-                if self.workers == 1 { team.name.to_string() } else { format!("{}/{worker}", team.name) };
-            launch.spawn(&name, move |holds| team.work(&shared, holds))?;
+            let name = if workers == 1 { team.name.to_string() } else { format!("{}/{worker}", team.name) };
+            launch.spawn(&name, move |holds| team.work(&shared, holds, run))?;
         }
         Ok(())
     }
@@ -157,14 +157,14 @@ impl<T> Team<T> {
             letters: None,
             stage,
             name: name.into(),
-            run: usize::MAX,
             channel,
         }
     }
 }
 
 impl<T: Send + 'static> Team<T> {
-    fn work(&self, shared: &Arc<Shared>, holds: Holds) {
+    /// One worker, which takes up to `most` items at once.
+    fn work(&self, shared: &Arc<Shared>, holds: Holds, most: usize) {
         let cx = Cx::new(shared, None);
         let _recording = cx.tx.journal.enter();
         let mut cx = cx;
@@ -182,7 +182,7 @@ impl<T: Send + 'static> Team<T> {
         let mut worker = Worker { team: self, shared, stats, letters, completed: 0 };
         let (mut run, mut last) = (VecDeque::new(), 0);
         loop {
-            let next = match self.queue.pop(&mut run, self.run) {
+            let next = match self.queue.pop(&mut run, most) {
                 Pop::Run(first) => {
                     last = first + run.len() as u64 - 1;
                     worker.run(&mut attempt, &mut run, first)
@@ -202,8 +202,16 @@ impl<T: Send + 'static> Team<T> {
         }
         cx.tx.flush();
         shared.settle(&cx.tx.journal);
-        if let Err(failure) = finished {
-            shared.fail(end_error(&self.name, last, &failure));
+        match finished {
+            Ok(()) => {}
+            Err(failure) if failure.is_hook() => {
+                shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
+            }
+            // A step behind one that kept something until the end (a batch) failed on that.
+            Err(failure) => {
+                let failed = FailedItem::new(&self.name, last, 1, &failure, Fate::Stopped);
+                shared.broke_off(self.stage, failed);
+            }
         }
     }
 }
@@ -273,19 +281,20 @@ impl<T: Send + 'static> Worker<'_, T> {
                 Next::On
             }
             (Verdict::Skip, _) => {
-                self.stats.skipped(FailedItem::new(&self.team.name, number, tried, &failure));
+                self.gave_up(number, tried, &failure, Fate::Skipped);
                 self.team.queue.done(1);
                 Next::On
             }
             (Verdict::DeadLetter, Some(item)) => {
-                let failed = FailedItem::new(&self.team.name, number, tried, &failure);
+                let failed = FailedItem::new(&self.team.name, number, tried, &failure, Fate::Dead);
                 if let Err(failure) = letters::post(&mut self.letters, Remains::Item(item), &failed) {
                     attempt.cx.tx.undo();
-                    return self.stop(number, tried, &failure);
+                    self.gave_up(number, tried, &failure, Fate::Stopped);
+                    return Next::Off;
                 }
                 let next = self.commit(attempt);
                 if let Next::On = next {
-                    self.stats.dead(failed);
+                    self.shared.gave_up(self.team.stage, failed);
                 }
                 next
             }
@@ -293,17 +302,15 @@ impl<T: Send + 'static> Worker<'_, T> {
                 if let Verdict::DeadLetter = verdict {
                     failure = failure.unkept();
                 }
-                self.stop(number, tried, &failure)
+                self.gave_up(number, tried, &failure, Fate::Stopped);
+                Next::Off
             }
         }
     }
 
-    /// The item ends the run.
-    fn stop(&self, number: u64, tried: u32, failure: &Failure) -> Next {
-        self.stats.failed();
-        self.stats.abandoned(1);
-        self.shared.fail(stage_error(&self.team.name, number, tried, failure));
-        Next::Off
+    fn gave_up(&self, number: u64, attempts: u32, failure: &Failure, fate: Fate) {
+        let failed = FailedItem::new(&self.team.name, number, attempts, failure, fate);
+        self.shared.gave_up(self.team.stage, failed);
     }
 
     /// Lets what the item made go on; then it has its outcome.

@@ -4,6 +4,8 @@ mod validate;
 
 use std::fmt;
 
+use crate::limits::{Kind, Limits, Warning};
+
 pub(crate) use validate::problems;
 
 /// A stage, numbered in the order in which the pipeline was written.
@@ -31,7 +33,8 @@ pub(crate) struct Stage {
 /// A block and the word that said where it runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Block {
-    pub(crate) place: String,
+    pub(crate) place: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) inside: Option<BlockId>,
     pub(crate) workers: usize,
 }
@@ -170,9 +173,29 @@ impl Graph {
         StageId(self.stages.len() as u32 - 1)
     }
 
-    pub(crate) fn block(&mut self, place: String, workers: usize, inside: Option<BlockId>) -> BlockId {
-        self.blocks.push(Block { place, workers, inside });
+    pub(crate) fn block(
+        &mut self,
+        place: &'static str,
+        (kind, workers): (Kind, usize),
+        inside: Option<BlockId>,
+    ) -> BlockId {
+        self.blocks.push(Block { place, kind, workers, inside });
         BlockId(self.blocks.len() as u32 - 1)
+    }
+
+    /// Gives every block the workers it may have; one warning for each that asked for more.
+    pub(crate) fn hold_to(&mut self, limits: &Limits) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for at in 0..self.blocks.len() {
+            let name = self.block_name(BlockId(at as u32));
+            let block = &mut self.blocks[at];
+            let (asked, held_to) = (block.workers, limits.hold(block.kind, block.workers));
+            if held_to < asked {
+                block.workers = held_to;
+                warnings.push(Warning::Held { block: name, place: block.place, asked, held_to });
+            }
+        }
+        warnings
     }
 
     pub(crate) fn point(
@@ -219,9 +242,13 @@ impl Graph {
     /// Where a block runs, from the outside in.
     pub(crate) fn place(&self, block: BlockId) -> String {
         let Some(info) = self.blocks.get(block.0 as usize) else { return String::new() };
+        let place = match info.kind {
+            Kind::Caller => info.place.to_string(),
+            Kind::Threads | Kind::Processes => format!("{}:{}", info.place, info.workers),
+        };
         match info.inside {
-            Some(outer) => format!("{}/{}", self.place(outer), info.place),
-            None => info.place.clone(),
+            Some(outer) => format!("{}/{place}", self.place(outer)),
+            None => place,
         }
     }
 

@@ -86,7 +86,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         let (def, inner) = self.home.graph(|graph| {
             let outer = self.block.as_ref().map(|block| block.id);
             let def = Arc::new(BlockDef {
-                id: graph.block(executor.to_string(), executor.workers(), outer),
+                id: graph.block(executor.name(), (executor.kind(), executor.workers()), outer),
                 outer: self.block.clone(),
                 depth: self.block.as_ref().map_or(0, |block| block.depth + 1),
                 bordered: policy.retries() || policy.last != Last::Stop,

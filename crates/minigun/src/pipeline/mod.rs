@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::sync::Mutex;
 
 use crate::error::Error;
-use crate::failure::StageResult;
+use crate::failure::{FailedItem, StageResult};
 use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
@@ -75,16 +75,66 @@ impl Pipeline {
         self
     }
 
-    /// Runs in each worker process before its first item.
+    /// Runs in each worker process before its first item. An error ends the run ([`Error::Hook`]).
     pub fn after_fork<R: StageResult>(&self, f: impl Fn() -> R + Send + Sync + 'static) -> &Self {
         self.home.draft.lock().hooks.after_fork.push(Arc::new(move || f().into_result()));
         self
     }
 
     /// Runs once in the program when the run is over: every worker has ended, every result has arrived. Also
-    /// after a run that failed.
+    /// after a run that failed. An error of it fails the run.
     pub fn after_run<R: StageResult>(&self, f: impl FnOnce(&Report) -> R + Send + 'static) -> &Self {
         self.home.draft.lock().hooks.after_run.push(Box::new(|report| f(report).into_result()));
+        self
+    }
+
+    /// Runs in the program for every item that failed for good, whatever becomes of it and wherever it ran:
+    /// once per item, and not for attempts that are followed by another. An item inside a block with a policy
+    /// of its own is told of when the attempt around it has succeeded.
+    ///
+    /// It runs on the thread that settles the item, one call at a time per thread, several threads at once: a
+    /// hook that takes long holds that thread up. An error or a panic of it ends the run with
+    /// [`Error::Hook`]. Once the run has been halted by an error or a kill, it is not called any more: items
+    /// that were in flight are then abandoned, not failed.
+    pub fn on_failure<R: StageResult>(&self, f: impl Fn(&FailedItem) -> R + Send + Sync + 'static) -> &Self {
+        self.home.draft.lock().hooks.on_failure.push(Box::new(move |failed| f(failed).into_result()));
+        self
+    }
+
+    /// No block has more than `most` threads (at least 1): one that asks for more is held to it, with a
+    /// [`Warning`](crate::Warning) in the report. Default: no limit.
+    ///
+    /// It counts per block, and for a block nested in a worker, per worker of the block around it.
+    pub fn max_threads(&self, most: usize) -> &Self {
+        self.home.draft.lock().limits.threads = Some(most.max(1));
+        self
+    }
+
+    /// No process block has more than `most` worker processes (at least 1): one that asks for more is held to
+    /// it, with a [`Warning`](crate::Warning) in the report. Default: no limit.
+    ///
+    /// It counts per block. It holds a process block also where that runs on threads instead
+    /// ([`or_threads`](crate::Block::or_threads)).
+    pub fn max_processes(&self, most: usize) -> &Self {
+        self.home.draft.lock().limits.processes = Some(most.max(1));
+        self
+    }
+
+    /// SIGINT (the terminal's Ctrl-C) and SIGTERM stop the run, from its first hook to its last. Without this
+    /// the library leaves signals alone, and both end the program, and its workers with it.
+    ///
+    /// The first signal stops the run as [`Handle::stop`](crate::Handle::stop) does, and the report says so.
+    /// The second kills it as [`Handle::kill`](crate::Handle::kill) does: the outcome is [`Error::Killed`]. If
+    /// a closure still runs on a thread of the program after 5 s, the program itself is ended, with exit code
+    /// 128 + n and nothing flushed; also by a third signal, and 10 s after the second if the run is not over
+    /// then. [`exit_code`](crate::exit_code) has the code for `main` to end with.
+    ///
+    /// Several runs at once all hear each signal. A signal that the program ignores stays ignored; a handler
+    /// that the program had installed before is called as well. After the run both do what they did before;
+    /// but a program that later handles, through the crate `signal-hook`, a signal that had done its default
+    /// until this run, is ended by it all the same.
+    pub fn handle_signals(&self) -> &Self {
+        self.home.draft.lock().signals = true;
         self
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::failure::Failure;
 use crate::report::Report;
+use crate::shared::FailureHook;
 
 type BeforeRun = Box<dyn FnOnce() -> Result<(), Failure> + Send>;
 type AfterRun = Box<dyn FnOnce(&Report) -> Result<(), Failure> + Send>;
@@ -15,5 +16,6 @@ pub(crate) struct Hooks {
     pub(crate) before_run: Vec<BeforeRun>,
     pub(crate) before_fork: Vec<ForkHook>,
     pub(crate) after_fork: Vec<ForkHook>,
+    pub(crate) on_failure: Vec<FailureHook>,
     pub(crate) after_run: Vec<AfterRun>,
 }

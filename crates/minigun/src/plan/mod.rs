@@ -6,5 +6,5 @@ mod placement;
 
 pub(crate) use block::BlockDef;
 pub(crate) use block::Spot;
-pub use placement::Executor;
+pub use placement::{Executor, cores};
 pub(crate) use placement::{Placed, Placement, Settings, default_policy};

@@ -12,6 +12,7 @@ use crate::defaults;
 use crate::error::Error;
 use crate::failure::Policy;
 use crate::graph::StageId;
+use crate::limits::{Kind, Limits};
 use crate::stage::Keep;
 use crate::stage::letters::MakeLetters;
 use crate::stage::sink::MakeSink;
@@ -65,10 +66,8 @@ impl FromStr for Executor {
 impl fmt::Display for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Executor::Inline => f.write_str("inline"),
-            Executor::Threads(n) => write!(f, "threads:{n}"),
-            Executor::Processes(n) => write!(f, "processes:{n}"),
-            Executor::ProcessPerBatch(n) => write!(f, "process_per_batch:{n}"),
+            Executor::Inline => f.write_str(self.name()),
+            _ => write!(f, "{}:{}", self.name(), self.workers()),
         }
     }
 }
@@ -79,6 +78,28 @@ impl Executor {
         matches!(self, Executor::Processes(_) | Executor::ProcessPerBatch(_))
     }
 
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Executor::Inline => "inline",
+            Executor::Threads(_) => "threads",
+            Executor::Processes(_) => "processes",
+            Executor::ProcessPerBatch(_) => "process_per_batch",
+        }
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Executor::Inline => Kind::Caller,
+            Executor::Threads(_) => Kind::Threads,
+            Executor::Processes(_) | Executor::ProcessPerBatch(_) => Kind::Processes,
+        }
+    }
+
+    /// The workers it gets under a pipeline's limits.
+    pub(crate) fn held_to(self, limits: &Limits) -> usize {
+        limits.hold(self.kind(), self.workers())
+    }
+
     pub(crate) fn workers(self) -> usize {
         match self {
             Executor::Inline => 1,
@@ -87,8 +108,10 @@ impl Executor {
     }
 }
 
-/// The number of cores this program may use; at least 1.
-pub(crate) fn cores() -> usize {
+/// The number of cores this program may use: those of the machine, less what its affinity and, on Linux, its
+/// control group's quota leave it; at least 1. An [`Executor`] read from text without a number has so many
+/// workers (`"processes".parse()`); `threads(cores())` says the same in code.
+pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 

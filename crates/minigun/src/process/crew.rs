@@ -48,6 +48,8 @@ struct Returned<T> {
     later: BinaryHeap<Later<T>>,
     /// Items that were taken from the queue but did not fit into a frame.
     unencoded: VecDeque<Kept<T>>,
+    /// What waits for another attempt is due at once.
+    hurried: bool,
 }
 
 struct Later<T> {
@@ -93,8 +95,12 @@ const TOLD: usize = 5;
 
 impl<T> SlotCrew<T> {
     pub(crate) fn new(desks: Vec<Desk<T>>) -> Self {
-        let returned =
-            Returned { now: VecDeque::new(), later: BinaryHeap::new(), unencoded: VecDeque::new() };
+        let returned = Returned {
+            now: VecDeque::new(),
+            later: BinaryHeap::new(),
+            unencoded: VecDeque::new(),
+            hurried: false,
+        };
         SlotCrew { desks, returned: Mutex::new(returned), deaths: Mutex::default() }
     }
 
@@ -111,6 +117,15 @@ impl<T> SlotCrew<T> {
         self.wake_idle(usize::MAX);
     }
 
+    /// From now on nothing waits for its next attempt.
+    pub(crate) fn hurry(&self) {
+        self.returned.lock().hurried = true;
+        for desk in &self.desks {
+            // It can refuse only if it was never made; then nobody waits on it.
+            let _ = desk.event.set();
+        }
+    }
+
     /// Items that did not fit come back.
     pub(crate) fn put_aside(&self, items: impl IntoIterator<Item = Kept<T>>) {
         self.returned.lock().unencoded.extend(items);
@@ -123,7 +138,7 @@ impl<T> SlotCrew<T> {
         if let Some(parcel) = returned.now.pop_front() {
             return Some(Again::Parcel(parcel));
         }
-        if returned.later.peek().is_some_and(|later| later.due <= Instant::now()) {
+        if returned.later.peek().is_some_and(|later| returned.hurried || later.due <= Instant::now()) {
             return returned.later.pop().map(|later| Again::Parcel(later.parcel));
         }
         returned.unencoded.pop_front().map(Again::Unencoded)
@@ -131,7 +146,9 @@ impl<T> SlotCrew<T> {
 
     /// When the next item that came back is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.returned.lock().later.peek().map(|later| later.due)
+        let returned = self.returned.lock();
+        let due = returned.later.peek()?.due;
+        Some(if returned.hurried { due.min(Instant::now()) } else { due })
     }
 
     /// Whether something came back that can be sent at once.

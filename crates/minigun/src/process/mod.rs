@@ -24,9 +24,11 @@ mod zygote;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::defaults::GRACE;
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::plan::hooks::ForkHook;
 use crate::shared::{Halt, Shared};
 
@@ -75,6 +77,10 @@ impl Plan {
         berth
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        self.shared.limits()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.programs.is_empty()
     }
@@ -88,6 +94,7 @@ impl Plan {
         };
         let board = Board::new(self.slots).map_err(|error| failed(&format!("mmap: {error}")))?;
         let board = Arc::clone(self.board.get_or_init(|| board));
+        self.shared.share_stop().map_err(|error| failed(&format!("mmap: {error}")))?;
         let (programs, shared) = (self.programs, Arc::clone(&self.shared));
         let main = move |seat: Seat| match programs.get(seat.block as usize) {
             Some((program, first)) => {
@@ -119,10 +126,19 @@ impl Processes {
         self.zygote.spawn(block, slot, title)
     }
 
-    /// Every worker and the fork server are gone when this returns.
+    /// Every worker and the fork server are gone when this returns; workers have some time to leave.
     pub(crate) fn close(&self, shared: &Shared) -> Result<(), Error> {
+        self.close_within(GRACE, shared)
+    }
+
+    /// As [`close`](Self::close), but the workers are killed. From any thread.
+    pub(crate) fn kill(&self, shared: &Shared) -> Result<(), Error> {
+        self.close_within(Duration::ZERO, shared)
+    }
+
+    fn close_within(&self, grace: Duration, shared: &Shared) -> Result<(), Error> {
         self.zygote
-            .close(GRACE)
+            .close(grace)
             .map_err(|error| Error::Zygote { pipeline: shared.name().to_string(), cause: error.to_string() })
     }
 }

@@ -116,6 +116,7 @@ struct WireFailure {
     error: String,
     reach: u16,
     attempts: u32,
+    hook: bool,
 }
 
 pub(crate) fn encode_failure(failure: &Failure) -> Vec<u8> {
@@ -125,6 +126,7 @@ pub(crate) fn encode_failure(failure: &Failure) -> Vec<u8> {
         error: failure.chain(),
         reach: failure.reach(),
         attempts: failure.attempts(0),
+        hook: failure.is_hook(),
     };
     postcard::to_stdvec(&wire).unwrap_or_default()
 }
@@ -137,6 +139,9 @@ pub(crate) fn decode_failure(bytes: &[u8]) -> Failure {
     let mut failure = Failure::new(kind, wire.error);
     if let Some(stage) = wire.stage {
         failure = failure.at(&stage);
+    }
+    if wire.hook {
+        failure = failure.of_hook();
     }
     failure.behind(wire.reach).after(wire.attempts)
 }

@@ -71,7 +71,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
         // For the worker's whole life: it has no other journal.
         std::mem::forget(cx.tx.journal.enter());
         let journal = std::rc::Rc::clone(&cx.tx.journal);
-        let hooked = guarded(|| hooks.iter().try_for_each(|hook| hook())).map_err(|f| f.at("after_fork"));
+        let hooked = guarded(|| hooks.iter().try_for_each(|hook| hook())).map_err(Failure::of_hook);
         let built = hooked.and_then(|()| Attempt::new(Arc::clone(&self.head), cx)).and_then(|attempt| {
             journal.commit();
             let mut bytes = Vec::new();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::exec::launch::Node;
 use crate::graph::Graph;
+use crate::limits::Limits;
 use crate::plan::hooks::Hooks;
 
 /// What the builder gathered.
@@ -14,6 +15,9 @@ pub(crate) struct Draft {
     pub(crate) nodes: Vec<Box<dyn Node>>,
     pub(crate) hooks: Hooks,
     pub(crate) attached: Vec<Arc<dyn Attached>>,
+    pub(crate) limits: Limits,
+    /// SIGINT and SIGTERM stop the run.
+    pub(crate) signals: bool,
 }
 
 /// Something beside the graph that a run opens at its start and closes at its end.

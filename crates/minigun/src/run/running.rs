@@ -1,17 +1,21 @@
 //! A run under way: started here, joined or stopped by its handle.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::draft::{Attached, Draft};
+use super::exit;
+use super::handle::{Controls, Handle};
+use super::signals::{self, Signals};
 use crate::defaults;
 use crate::error::Error;
 use crate::exec::launch::{Book, Crew, Launch};
 use crate::failure::Failure;
-use crate::graph::{self, Graph};
+use crate::graph;
+use crate::limits::Warning;
 use crate::plan::hooks::Hooks;
 use crate::process::{Plan, Processes};
-use crate::report::Report;
+use crate::report::{Report, StageReport};
 use crate::shared::Shared;
 use crate::stage::attempt::guarded;
 use crate::stats::Totals;
@@ -19,59 +23,82 @@ use crate::sync::Mutex;
 
 /// A run under way, made by [`Pipeline::start`](crate::Pipeline::start).
 ///
-/// Dropping it stops the run without draining it, waits for it and throws its outcome away.
+/// It can be sent to another thread, or shared with it; a [`Handle`] does the same for threads that outlive a
+/// call of [`join`](Self::join). Dropping it stops the run without draining it, waits for it and throws its
+/// outcome away.
 #[must_use = "dropping the handle stops the run"]
-pub struct Running(Option<Inner>);
+pub struct Running {
+    handle: Handle,
+    inner: Option<Inner>,
+}
 
 struct Inner {
-    shared: Arc<Shared>,
-    crew: Arc<Crew>,
     processes: Option<Arc<Processes>>,
     books: Vec<Arc<dyn Book>>,
     attached: Vec<Arc<dyn Attached>>,
-    graph: Graph,
-    /// In a lock only so that the handle can be shared between threads.
+    warnings: Vec<Warning>,
+    /// In a lock only so that `Running` can be shared between threads.
     hooks: Mutex<Hooks>,
+    signals: Option<Signals>,
     started: Instant,
 }
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
 pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
-    let Draft { graph, nodes, mut hooks, attached } = draft;
+    let Draft { mut graph, nodes, mut hooks, attached, limits, signals } = draft;
     let mistakes = graph::problems(&graph);
     if !mistakes.is_empty() {
         return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
     }
-    let shared = Shared::new(name.to_string(), Arc::clone(totals), graph.stages.len());
+    let mut warnings = graph.hold_to(&limits);
+    if cfg!(panic = "abort") {
+        warnings.push(Warning::PanicAborts);
+    }
+    let shared = Shared::new(name.to_string(), Arc::clone(totals), graph.stages.len(), limits);
     let mut nodes = nodes;
     let mut plan = Plan::new(&shared);
     for node in &mut nodes {
         node.plan(&mut plan)?;
     }
     let crew = Arc::new(Crew::default());
-    let mut inner = Inner {
+    let handle = Handle(Arc::new(Controls {
         shared: Arc::clone(&shared),
         crew: Arc::clone(&crew),
+        processes: OnceLock::new(),
+        graph,
+    }));
+    let signals = match signals.then(|| Signals::listen(&handle)) {
+        Some(Err(source)) => return Err(Error::Signals { source }),
+        Some(Ok(signals)) => Some(signals),
+        None => None,
+    };
+    let mut inner = Inner {
         processes: None,
         books: nodes.iter().filter_map(|node| node.book()).collect(),
         attached,
-        graph,
+        warnings,
         hooks: Mutex::default(),
+        signals,
         started: Instant::now(),
     };
+    shared.set_on_failure(std::mem::take(&mut hooks.on_failure));
     let before_run = std::mem::take(&mut hooks.before_run);
     let before_fork = std::mem::take(&mut hooks.before_fork);
     let after_fork = std::mem::take(&mut hooks.after_fork);
     inner.hooks = Mutex::new(hooks);
     let prepared = before_run.into_iter().try_for_each(|hook| hooked("before_run", hook)).and_then(|()| {
-        if plan.is_empty() {
+        if plan.is_empty() || shared.is_halted() {
             return Ok(None);
         }
         before_fork.iter().try_for_each(|hook| hooked("before_fork", || hook()))?;
         plan.fork(after_fork).map(|processes| Some(Arc::new(processes)))
     });
     match prepared {
-        Ok(processes) => inner.processes = processes,
+        Ok(Some(processes)) => {
+            drop(handle.0.processes.set(Arc::downgrade(&processes)));
+            inner.processes = Some(processes);
+        }
+        Ok(None) => {}
         Err(error) => shared.fail(error),
     }
     if !shared.is_halted()
@@ -93,7 +120,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
             }
         }
     }
-    Ok(Running(Some(inner)))
+    Ok(Running { handle, inner: Some(inner) })
 }
 
 fn hooked(hook: &'static str, f: impl FnOnce() -> Result<(), Failure>) -> Result<(), Error> {
@@ -101,12 +128,30 @@ fn hooked(hook: &'static str, f: impl FnOnce() -> Result<(), Failure>) -> Result
 }
 
 impl Running {
-    /// Asks the run to end early: producers are told, what is in flight is finished and committed. Then
-    /// [`join`](Self::join) returns the report of what was done.
+    /// A hold on the run for other threads, while this one waits in [`join`](Self::join).
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Every stage's figures as they are now; see [`Handle::stats`].
+    pub fn stats(&self) -> Vec<StageReport> {
+        self.handle.stats()
+    }
+
+    /// Asks the run to end early: producers are told, what is in flight is finished and committed, without the
+    /// waits before further attempts. Then [`join`](Self::join) returns the report of what was done. See
+    /// [`Handle::stop`].
     pub fn stop(&self) {
-        if let Some(inner) = &self.0 {
-            inner.shared.stop();
-        }
+        self.handle.stop();
+    }
+
+    /// Ends the run without finishing anything: workers are killed. Then [`join`](Self::join) returns
+    /// [`Error::Killed`]. See [`Handle::kill`].
+    ///
+    /// # Errors
+    /// [`Error::Stuck`] names the stages whose closures still run on a thread of the program after 5 s.
+    pub fn kill(&self) -> Result<(), Error> {
+        self.handle.kill()
     }
 
     /// Waits for the run to end.
@@ -114,8 +159,8 @@ impl Running {
     /// # Errors
     /// The first error that ended the run.
     pub fn join(mut self) -> Result<Report, Error> {
-        match self.0.take() {
-            Some(inner) => inner.finish(),
+        match self.inner.take() {
+            Some(inner) => inner.finish(&self.handle),
             None => Err(Error::Stopped),
         }
     }
@@ -123,49 +168,59 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(inner) = self.0.take() {
-            inner.shared.fail(Error::Stopped);
-            drop(inner.finish());
+        if let Some(inner) = self.inner.take() {
+            self.handle.0.shared.fail(Error::Stopped);
+            drop(inner.finish(&self.handle));
         }
     }
 }
 
 impl Inner {
-    fn finish(self) -> Result<Report, Error> {
-        let stuck = self.crew.join(&self.shared, defaults::GRACE);
+    fn finish(self, handle: &Handle) -> Result<Report, Error> {
+        let Controls { shared, crew, graph, .. } = &*handle.0;
+        let stuck = crew.join(shared, defaults::GRACE);
         if let Some(processes) = &self.processes
-            && let Err(error) = processes.close(&self.shared)
+            && let Err(error) = processes.close(shared)
         {
-            self.shared.fail(error);
+            shared.fail(error);
         }
-        if !self.shared.is_halted() {
+        if !shared.is_halted() {
             for book in &self.books {
-                if let Err(error) = book.check(&self.shared) {
-                    self.shared.fail(error);
+                if let Err(error) = book.check(shared) {
+                    shared.fail(error);
                 }
             }
         }
         for attached in &self.attached {
             if let Err(error) = attached.close() {
-                self.shared.fail(error);
+                shared.fail(error);
             }
         }
-        if !self.shared.is_halted()
+        if !shared.is_halted()
             && let Err(error) = self.attached.iter().try_for_each(|attached| attached.ended_well())
         {
-            self.shared.fail(error);
+            shared.fail(error);
         }
-        let report = Report::new(&self.shared, &self.graph, self.started.elapsed());
+        let mut report = Report::new(shared, graph, self.started.elapsed(), self.warnings);
         let hooks = std::mem::take(&mut *self.hooks.lock());
         for hook in hooks.after_run {
             if let Err(error) = hooked("after_run", || hook(&report)) {
-                self.shared.fail(error);
+                shared.fail(error);
             }
         }
-        let error = self.shared.take_error();
+        // Until here a signal is the run's.
+        drop(self.signals);
+        report.set_stopped(shared.stopped());
+        shared.over();
+        let error = shared.take_error();
         if stuck.is_empty() {
             return error.map_or(Ok(report), Err);
         }
-        Err(Error::Stuck { stages: stuck, because: error.map(Box::new) })
+        let stuck = Error::Stuck { stages: stuck, because: error.map(Box::new) };
+        match exit::killer(&stuck) {
+            // The second signal ends the program when nothing else can end what still runs in it.
+            Some(signal) => signals::end_program(signal),
+            None => Err(stuck),
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::sink::{BoxSink, Cx, MakeSink};
 use crate::failure::Failure;
+pub(crate) use crate::failure::guarded;
 
 /// One worker's steps, ready to be tried on items.
 pub(crate) struct Attempt<T> {
@@ -72,9 +73,4 @@ impl<T> Attempt<T> {
             Ok(())
         }))
     }
-}
-
-/// Runs user code; a panic becomes a failure.
-pub(crate) fn guarded<R>(f: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| Err(Failure::from_panic(payload)))
 }

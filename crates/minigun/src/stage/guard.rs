@@ -8,8 +8,7 @@ use std::sync::Arc;
 use super::letters::{self, Letters, Remains};
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
 use super::tx::Tx;
-use crate::failure::FailedItem;
-use crate::failure::{Failure, Policy, Verdict};
+use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
 use crate::graph::StageId;
 use crate::journal::Happened;
 use crate::stage::Keep;
@@ -121,15 +120,15 @@ impl<T> Sink<T> for InlineBlock<T> {
                     attempt += 1;
                 }
                 (Verdict::Skip, _) => {
-                    let failed = FailedItem::new(&self.name, number, attempt, &failure);
-                    self.cx.tx.journal.event(self.stage, Happened::Skipped(failed));
+                    let failed = FailedItem::new(&self.name, number, attempt, &failure, Fate::Skipped);
+                    self.cx.tx.journal.event(self.stage, Happened::Failed(failed));
                     return Ok(());
                 }
                 (Verdict::DeadLetter, Some(item)) => {
-                    let failed = FailedItem::new(&self.name, number, attempt, &failure);
+                    let failed = FailedItem::new(&self.name, number, attempt, &failure, Fate::Dead);
                     letters::post(&mut self.letters, Remains::Item(item), &failed)
                         .map_err(|failure| failure.behind(self.depth))?;
-                    self.cx.tx.journal.event(self.stage, Happened::Dead(failed));
+                    self.cx.tx.journal.event(self.stage, Happened::Failed(failed));
                     return Ok(());
                 }
                 (Verdict::DeadLetter, None) => return Err(failure.unkept().after(attempt)),

@@ -105,7 +105,7 @@ impl<T> Letters<T> for ToPort<T> {
         let Remains::Item(item) = remains else {
             return Err("minigun: an item was not kept for its dead letter".into());
         };
-        let FailedItem { stage, item: number, attempts, kind, error } = failed.clone();
+        let FailedItem { stage, item: number, attempts, kind, error, .. } = failed.clone();
         self.0.push(Dead { item, stage, number, attempts, kind, error })?;
         self.0.settle()
     }

@@ -38,6 +38,11 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// The worker's socket is at its end.
     pub(super) fn ended(&mut self) -> Step {
         let Some(link) = self.link.take() else { return Ok(()) };
+        if self.shared.is_halted() {
+            // The engine's own doing, or nobody's business any more.
+            link.kill();
+            return Ok(());
+        }
         // Until its next worker is ready this slot takes nothing: what calls it is for the others.
         self.desk.idle.store(false, Ordering::SeqCst);
         self.block.queue.pass_on(&self.desk.event);

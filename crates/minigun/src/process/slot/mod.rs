@@ -23,9 +23,10 @@ use super::link::Link;
 use super::pace::Pace;
 use crate::error::Error;
 use crate::failure::Policy;
+use crate::graph::StageId;
 use crate::plan::Settings;
 use crate::queue::Queue;
-use crate::shared::Shared;
+use crate::shared::{Hurry, Shared};
 use crate::stage::letters::{self, Letters};
 use crate::stats::StageStats;
 use crate::wire::WireFns;
@@ -38,11 +39,19 @@ pub(crate) struct SlotBlock<T> {
     pub(crate) policy: Policy,
     pub(crate) settings: Settings,
     pub(crate) name: Arc<str>,
+    /// The stage on which the block's books are kept.
+    pub(crate) stage: StageId,
     pub(crate) number: u32,
     /// Each worker serves one item.
     pub(crate) fresh: bool,
     /// Items are kept beside their encoding, for the dead letters.
     pub(crate) keeps_items: bool,
+}
+
+impl<T: Send> Hurry for SlotBlock<T> {
+    fn hurry(&self) {
+        self.crew.hurry();
+    }
 }
 
 /// The thread of one slot.

@@ -4,10 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::{Failed, Slot, Step};
 use crate::defaults::INIT_BOUND;
-use crate::error::Error;
-use crate::error::{init_error, stage_error};
-use crate::failure::FailedItem;
-use crate::failure::{Failure, Verdict};
+use crate::error::{Error, init_error};
+use crate::failure::{FailedItem, Failure, Fate, Verdict};
 use crate::process::frame::{Fields, FrameError, Kind};
 use crate::process::ledger::Parcel;
 use crate::process::link::{Input, Link, Stage};
@@ -60,7 +58,12 @@ impl<T: Send + 'static> Slot<'_, T> {
                 }
                 Kind::Unready => {
                     let failure = protocol::decode_failure(frame.payload);
-                    step = self.fail(init_error(&self.block.name, &failure));
+                    step = self.fail(match failure.is_hook() {
+                        true => {
+                            Error::Hook { hook: "after_fork", cause: failure.of_worker(&self.block.name) }
+                        }
+                        false => init_error(&self.block.name, &failure),
+                    });
                 }
                 Kind::Results => step = self.results(frame.number, frame.payload)?,
                 Kind::Bye => {
@@ -143,9 +146,10 @@ impl<T: Send + 'static> Slot<'_, T> {
         match self.arrival.outputs(format, body)? {
             Ok(()) => {}
             Err(failure) => {
-                self.stats.failed();
-                self.stats.abandoned(1);
-                return Ok(self.fail(stage_error(name, parcel.number, parcel.attempts + 1, &failure)));
+                let attempts = parcel.attempts + 1;
+                let failed = FailedItem::new(name, parcel.number, attempts, &failure, Fate::Stopped);
+                self.shared.gave_up(self.block.stage, failed);
+                return Ok(Err(Failed));
             }
         }
         if self.arrival.commit(self.shared).is_err() {
@@ -177,18 +181,20 @@ impl<T: Send + 'static> Slot<'_, T> {
                 Ok(())
             }
             (Verdict::Skip, _) => {
-                self.stats.skipped(FailedItem::new(&self.block.name, number, attempts, &failure));
+                let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Skipped);
+                self.shared.gave_up(self.block.stage, failed);
                 self.block.queue.done(1);
                 Ok(())
             }
             (Verdict::DeadLetter, left) => {
-                self.post(left, FailedItem::new(&self.block.name, number, attempts, &failure))
+                let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Dead);
+                self.post(left, failed)
             }
             _ => {
-                self.stats.failed();
-                self.stats.abandoned(1);
+                let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Stopped);
                 self.block.queue.done(1);
-                self.fail(stage_error(&self.block.name, number, attempts, &failure))
+                self.shared.gave_up(self.block.stage, failed);
+                Err(Failed)
             }
         }
     }
@@ -208,16 +214,17 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.block.queue.done(1);
         if let Err(failure) = posted {
             let failure = self.arrival.undone(failure);
-            self.stats.failed();
-            self.stats.abandoned(1);
-            return self.fail(stage_error(&self.block.name, failed.item, failed.attempts, &failure));
+            let name = &self.block.name;
+            let failed = FailedItem::new(name, failed.item, failed.attempts, &failure, Fate::Stopped);
+            self.shared.gave_up(self.block.stage, failed);
+            return Err(Failed);
         }
         if self.arrival.commit(self.shared).is_err() {
             self.stats.abandoned(1);
             self.shared.gone();
             return Err(Failed);
         }
-        self.stats.dead(failed);
+        self.shared.gave_up(self.block.stage, failed);
         Ok(())
     }
 }

@@ -177,7 +177,9 @@ fn prove(step: &AtomicU8) {
     at(4);
     black_box(std::env::var_os("MINIGUN_PROOF"));
     at(5);
-    let _ = catch_unwind(AssertUnwindSafe(|| resume_unwind(Box::new(()))));
+    if cfg!(panic = "unwind") {
+        let _ = catch_unwind(AssertUnwindSafe(|| resume_unwind(Box::new(()))));
+    }
     at(6);
     // A panic in a worker is printed under this lock, and with backtraces on it is held for long. Capturing
     // takes it, and does not resolve symbols, which would take long here too.
