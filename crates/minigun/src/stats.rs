@@ -23,6 +23,7 @@ pub(crate) struct StageStats {
     retried: AtomicU64,
     abandoned: AtomicU64,
     deaths: AtomicU64,
+    lost_goodbyes: AtomicU64,
     busy: AtomicU64,
     failures: Mutex<Vec<FailedItem>>,
 }
@@ -46,6 +47,9 @@ pub struct StageFigures {
     pub abandoned: u64,
     /// Worker processes of the block that died.
     pub deaths: u64,
+    /// Worker processes of the block that ended without their goodbye, whether they died or were killed with
+    /// the run: what their `after` hooks counted and collected is lost, and perhaps those hooks never ran.
+    pub lost_goodbyes: u64,
     /// Time spent in the stage's closures, summed over its workers. Known per block.
     pub busy: Duration,
 }
@@ -83,6 +87,11 @@ impl StageStats {
         self.deaths.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A worker process ended, and its goodbye was not taken.
+    pub(crate) fn goodbye_lost(&self) {
+        self.lost_goodbyes.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn busy(&self, time: Duration) {
         self.busy.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
@@ -103,6 +112,7 @@ impl StageStats {
             retried: read(&self.retried),
             abandoned: read(&self.abandoned),
             deaths: read(&self.deaths),
+            lost_goodbyes: read(&self.lost_goodbyes),
             busy: Duration::from_nanos(read(&self.busy)),
         }
     }

@@ -64,14 +64,16 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             Err(_) if placement.settings.or_threads => return Ok(()),
             Err(source) => return Err(Error::Unsupported { stage: self.block.name.to_string(), source }),
         }
+        let hooks = placement.hooks.on_block(&self.block.name);
         let program = WorkerProgram {
             block: self.block.def.id,
             head: Arc::clone(&self.block.head),
             wire: self.wire()?,
             format: placement.settings.format,
+            after_fork: hooks.after,
             serves: if is_fresh(placement.executor) { 1 } else { u64::MAX },
         };
-        self.berth = Some(plan.add(Arc::new(program), placement.executor.workers()));
+        self.berth = Some(plan.add(Arc::new(program), placement.executor.workers(), hooks.before));
         Ok(())
     }
 

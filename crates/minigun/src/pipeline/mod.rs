@@ -68,13 +68,23 @@ impl Pipeline {
     }
 
     /// Runs once in the program, after `before_run` and before the fork server is forked: close what must not
-    /// be shared with worker processes. Not called if the pipeline has no process block.
+    /// be shared with worker processes. Several run in the order given, then those on the heads of process
+    /// blocks ([`Block::before_fork`](crate::Block::before_fork)). Not called if the pipeline has no process
+    /// block. An error or a panic ends the run with [`Error::Hook`].
     pub fn before_fork<R: StageResult>(&self, f: impl Fn() -> R + Send + Sync + 'static) -> &Self {
         self.home.draft.lock().hooks.before_fork.push(Arc::new(move || f().into_result()));
         self
     }
 
-    /// Runs in each worker process before its first item.
+    /// Runs in each worker process before its first item, of whichever block: open what each worker needs for
+    /// itself. Several run in the order given, then those on the block's head
+    /// ([`Block::after_fork`](crate::Block::after_fork)), then the stages' `before` hooks and `_init` closures.
+    /// All of it together must be done within [`INIT_BOUND`](crate::defaults::INIT_BOUND).
+    ///
+    /// What it counts and collects is told to the program when the worker is ready; what `after` hooks record
+    /// comes with the worker's goodbye. The goodbye of a worker that is killed is lost:
+    /// [`StageFigures::lost_goodbyes`](crate::StageFigures::lost_goodbyes) says how many were. An error or a
+    /// panic fails the run.
     pub fn after_fork<R: StageResult>(&self, f: impl Fn() -> R + Send + Sync + 'static) -> &Self {
         self.home.draft.lock().hooks.after_fork.push(Arc::new(move || f().into_result()));
         self

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::BlockDef;
+use super::hooks::ForkHooks;
 use crate::codec::Format;
 use crate::defaults;
 use crate::error::Error;
@@ -116,6 +117,7 @@ pub struct Placement<T> {
     pub(crate) executor: Executor,
     pub(crate) policy: Policy,
     pub(crate) settings: Settings,
+    pub(crate) hooks: ForkHooks,
     pub(crate) keep: Option<Keep<T>>,
     pub(crate) wire: Option<WireFns<T>>,
 }
