@@ -19,7 +19,7 @@ mod support;
 pub use board::Board;
 pub use control::Control;
 pub use event::Event;
-pub use fd::{Descriptor, EngineFd, close_engine_fds_except};
+pub use fd::{Descriptor, EngineFd, close_engine_fds_except, unforked};
 pub use fork::{SingleThreaded, fork, fork_worker, in_worker};
 pub use guard::ForkGuard;
 pub use poll::{Interest, Watch, poll};

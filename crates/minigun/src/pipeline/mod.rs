@@ -101,6 +101,11 @@ impl Pipeline {
     ///
     /// Process blocks fork their server now: workers see the program's memory as it is at this moment.
     ///
+    /// May be called in a closure of another pipeline, in a worker process, too. Hooks, counters and report are
+    /// then this run's own; its error becomes that of the outer item by `?`. Counters of the outer pipeline
+    /// belong outside of it: in a worker process of this run they fail the item. If the outer worker is
+    /// killed, all processes of this run go with it, and the outer item is run again from the start.
+    ///
     /// # Errors
     /// All mistakes in the wiring, before anything starts; else the first error that ended the run.
     pub fn run(self) -> Result<Report, Error> {

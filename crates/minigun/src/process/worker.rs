@@ -68,6 +68,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
         hooks: &[ForkHook],
     ) -> Result<Option<Ready<T>>, Lost> {
         send(socket, Kind::Hello, 0, &[])?;
+        // A run may have been started inside an attempt of another one.
+        journal::leave_behind();
+        stats::take_misuse();
         let out = WireOut::new(self.format);
         let cx = Cx::new(run, Some((self.block, Carrier::Wire(std::rc::Rc::clone(&out)))));
         cx.tx.add(std::rc::Rc::clone(&out) as _);
