@@ -42,22 +42,24 @@ impl FromStr for Executor {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |hint: String| Error::Executor { text: text.to_string(), hint };
         let (name, count) = match text.trim().split_once(':') {
-            Some((name, count)) => {
-                let number = count.trim().parse::<NonZeroUsize>().map_err(|_| {
-                    wrong(format!("`{}` is not a number of workers (at least 1)", count.trim()))
-                })?;
-                (name.trim(), Some(number.get()))
-            }
+            Some((name, count)) => (name.trim(), Some(count.trim())),
             None => (text.trim(), None),
         };
-        let workers = || count.unwrap_or_else(cores);
-        match name {
-            "inline" if count.is_none() => Ok(Executor::Inline),
-            "inline" => Err(wrong("`inline` takes no number of workers".to_string())),
-            "threads" => Ok(Executor::Threads(workers())),
-            "processes" => Ok(Executor::Processes(workers())),
-            "process_per_batch" => Ok(Executor::ProcessPerBatch(workers())),
-            _ => Err(wrong(EXECUTORS.to_string())),
+        let with: fn(usize) -> Executor = match (name, count) {
+            ("inline", None) => return Ok(Executor::Inline),
+            ("inline", Some(_)) => return Err(wrong("`inline` takes no number of workers".to_string())),
+            ("threads", _) => Executor::Threads,
+            ("processes", _) => Executor::Processes,
+            ("process_per_batch", _) => Executor::ProcessPerBatch,
+            _ => return Err(wrong(EXECUTORS.to_string())),
+        };
+        match count.map(str::parse::<NonZeroUsize>) {
+            None => Ok(with(cores())),
+            Some(Ok(workers)) => Ok(with(workers.get())),
+            Some(Err(_)) => {
+                let count = count.unwrap_or_default();
+                Err(wrong(format!("`{count}` is not a number of workers (at least 1)")))
+            }
         }
     }
 }
