@@ -43,5 +43,5 @@ pub use pid::{Pid, Signal};
 pub use system::{
     Board, ChildSignals, Control, Descriptor, EngineFd, Event, Flag, ForkGuard, Interest, Process,
     SingleThreaded, Socket, Watch, child, close_engine_fds_except, ended_child, fork, fork_worker, in_worker,
-    kill, kill_group, poll, procfs, reap, reap_any, supported,
+    kill, kill_group, poll, procfs, reap, reap_any, supported, unforked,
 };

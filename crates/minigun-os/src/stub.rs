@@ -250,6 +250,11 @@ pub fn in_worker() -> bool {
     false
 }
 
+/// Runs `f`: nothing forks.
+pub fn unforked<R>(f: impl FnOnce() -> R) -> R {
+    f()
+}
+
 /// Cannot be called.
 pub fn close_engine_fds_except(alone: &SingleThreaded, _keep: &[&dyn Descriptor]) {
     match alone.0 {}

@@ -2,12 +2,14 @@
 #![cfg(all(target_os = "linux", not(minigun_no_fork)))]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-use std::sync::atomic::Ordering;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use minigun_os::{
     Board, Ending, ForkGuard, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child, fork,
-    fork_worker, in_worker, kill, kill_group, procfs, reap, reap_any,
+    fork_worker, in_worker, kill, kill_group, procfs, reap, reap_any, unforked,
 };
 
 fn forked(run: impl FnOnce(SingleThreaded) -> i32) -> Pid {
@@ -24,6 +26,27 @@ fn a_child_ends_with_its_closures_value() {
     assert_eq!(ending_of(|_| 42), Ending::Code(42));
     assert!(!in_worker());
     assert_eq!(ending_of(|_| i32::from(in_worker())), Ending::Code(1));
+}
+
+#[test]
+fn a_lock_held_only_while_nothing_forks_is_free_in_every_child() {
+    static LOCK: Mutex<u64> = Mutex::new(0);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Held nearly all the time.
+            while !over.load(Ordering::Relaxed) {
+                unforked(|| {
+                    let mut held = LOCK.lock().unwrap();
+                    (0..10_000).for_each(|n| *held = held.wrapping_mul(3).wrapping_add(n));
+                });
+                thread::yield_now();
+            }
+        });
+        let endings: Vec<_> = (0..100).map(|_| ending_of(|_| i32::from(LOCK.try_lock().is_err()))).collect();
+        over.store(true, Ordering::Relaxed);
+        assert!(endings.iter().all(|ending| *ending == Ending::Code(0)), "{endings:?}");
+    });
 }
 
 #[test]

@@ -288,6 +288,13 @@ impl Journal {
     }
 }
 
+/// In a forked child: lets go of the journals of before the fork. They are copies that nobody reads: what was
+/// recorded there would be lost without a word.
+pub(crate) fn leave_behind() {
+    // Forgotten, not dropped: the destructors of collected values are the program's to run.
+    std::mem::forget(CURRENT.take());
+}
+
 impl Drop for Entered {
     fn drop(&mut self) {
         CURRENT.with(|current| current.borrow_mut().pop());

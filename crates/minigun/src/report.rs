@@ -226,6 +226,18 @@ impl fmt::Display for Report {
             writeln!(f, "  {name}: {count}")?;
         }
         for stage in &self.stages {
+            let workers = match stage.figures.lost_goodbyes {
+                0 => continue,
+                1 => "1 worker".to_string(),
+                n => format!("{n} workers"),
+            };
+            writeln!(
+                f,
+                "  {workers} of `{}` ended without a goodbye: what `after` hooks recorded there is lost",
+                stage.name
+            )?;
+        }
+        for stage in &self.stages {
             for item in &stage.skipped {
                 writeln!(
                     f,

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
+use minigun_os::Pid;
+
 use crate::sync::{Mutex, RwLock};
 
 use crate::defaults;
@@ -24,6 +26,7 @@ pub(crate) struct StageStats {
     retried: AtomicU64,
     abandoned: AtomicU64,
     deaths: AtomicU64,
+    lost_goodbyes: AtomicU64,
     busy: AtomicU64,
     failures: Mutex<Vec<FailedItem>>,
 }
@@ -49,6 +52,9 @@ pub struct StageFigures {
     pub abandoned: u64,
     /// Worker processes of the block that died.
     pub deaths: u64,
+    /// Worker processes of the block that ended without their goodbye, whether they died or were killed with
+    /// the run: what their `after` hooks counted and collected is lost, and perhaps those hooks never ran.
+    pub lost_goodbyes: u64,
     /// Time spent in the stage's closures, summed over its workers. Known per block.
     pub busy: Duration,
 }
@@ -91,6 +97,11 @@ impl StageStats {
         self.deaths.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A worker process ended, and its goodbye was not taken.
+    pub(crate) fn goodbye_lost(&self) {
+        self.lost_goodbyes.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn busy(&self, time: Duration) {
         self.busy.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
@@ -112,6 +123,7 @@ impl StageStats {
             retried: read(&self.retried),
             abandoned: read(&self.abandoned),
             deaths: read(&self.deaths),
+            lost_goodbyes: read(&self.lost_goodbyes),
             busy: Duration::from_nanos(read(&self.busy)),
         }
     }
@@ -127,6 +139,8 @@ pub(crate) type Stages = Vec<Arc<StageStats>>;
 /// A pipeline's counters and collectors.
 pub(crate) struct Totals {
     id: u64,
+    /// The process that made the pipeline and will read what it counted.
+    owner: Pid,
     counters: RwLock<Vec<(String, AtomicU64)>>,
     collectors: RwLock<Vec<Slot>>,
 }
@@ -141,24 +155,40 @@ struct Slot {
     decode: DecodeValues,
 }
 
+/// Whether what this process made is used by itself, and not by a worker forked from it.
+pub(crate) fn made_here(owner: Pid) -> bool {
+    !minigun_os::in_worker() || owner == Pid::current()
+}
+
 /// Pipelines by id, so that `Copy` handles find their totals.
 static PIPELINES: LazyLock<Mutex<HashMap<u64, Weak<Totals>>>> = LazyLock::new(Mutex::default);
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 pub(crate) fn totals(pipeline: u64) -> Option<Arc<Totals>> {
-    PIPELINES.lock().get(&pipeline).and_then(Weak::upgrade)
+    registry(|pipelines| pipelines.get(&pipeline).and_then(Weak::upgrade))
+}
+
+/// Workers run pipelines of their own, so no fork may catch the registry locked by another thread.
+fn registry<R>(f: impl FnOnce(&mut HashMap<u64, Weak<Totals>>) -> R) -> R {
+    minigun_os::unforked(|| f(&mut PIPELINES.lock()))
 }
 
 impl Totals {
     pub(crate) fn new() -> Arc<Self> {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let totals = Arc::new(Totals { id, counters: RwLock::default(), collectors: RwLock::default() });
-        PIPELINES.lock().insert(id, Arc::downgrade(&totals));
+        let (counters, collectors) = (RwLock::default(), RwLock::default());
+        let totals = Arc::new(Totals { id, owner: Pid::current(), counters, collectors });
+        registry(|pipelines| pipelines.insert(id, Arc::downgrade(&totals)));
         totals
     }
 
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether what is counted here is read here: not so in a worker of the pipeline, nor below one.
+    pub(crate) fn is_ours(&self) -> bool {
+        made_here(self.owner)
     }
 
     pub(crate) fn new_counter(&self, name: String) -> u32 {
@@ -217,7 +247,7 @@ impl Totals {
 
 impl Drop for Totals {
     fn drop(&mut self) {
-        PIPELINES.lock().remove(&self.id);
+        registry(|pipelines| pipelines.remove(&self.id));
     }
 }
 
@@ -239,12 +269,15 @@ pub(crate) fn settle(entries: Entries, stages: &Stages, totals: &Totals) -> Vec<
 
 /// A handle was used in a worker where its record cannot reach the program; the worker's loop fails the item
 /// that it runs next.
-static MISUSE: Mutex<Option<&'static str>> = Mutex::new(None);
+static MISUSED: AtomicBool = AtomicBool::new(false);
 
-pub(crate) fn misuse(what: &'static str) {
-    MISUSE.lock().get_or_insert(what);
+pub(crate) fn misuse() {
+    MISUSED.store(true, Ordering::Relaxed);
 }
 
 pub(crate) fn take_misuse() -> Option<&'static str> {
-    MISUSE.lock().take()
+    MISUSED.swap(false, Ordering::Relaxed).then_some(
+        "a counter or collector was used in a worker outside any attempt of its own pipeline (on a thread of \
+         its own, or inside another pipeline): what it recorded could not reach the program",
+    )
 }

@@ -5,8 +5,8 @@ mod common;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier};
 
-use common::{Marks, error_of, everywhere, sorted, told, under, within};
-use minigun::{Backoff, Error, Executor, Pipeline, inline, processes, threads};
+use common::{Marks, error_of, everywhere, sorted, told, under};
+use minigun::{Backoff, Error, Executor, Pipeline, inline, threads};
 
 const OUTER: [&str; 5] = ["threads:1", "threads:4", "processes:1", "processes:3", "process_per_batch:2"];
 
@@ -224,28 +224,5 @@ fn inner_steps_send_to_ports_of_the_program() {
         let mut report = p.run().unwrap();
         assert_eq!(sorted(report.take(evens)), sorted((0..40).step_by(2)));
         assert_eq!(sorted(report.take(odds)), sorted((1..40).step_by(2)), "under {executor}");
-    });
-}
-
-#[test]
-fn a_whole_pipeline_runs_inside_a_worker() {
-    within("pipeline in a worker", || {
-        let p = Pipeline::new("outer");
-        let out = p
-            .source("in", 1..=4)
-            .on(processes(2), |s| {
-                s.try_map("run a pipeline", |n: u64| {
-                    let q = Pipeline::new("inner");
-                    let sum = q
-                        .source("in", 0..n * 10)
-                        .threads(2, |s| s.map("double", |n| n * 2))
-                        .processes(2, |s| s.map("plus one", |n| n + 1))
-                        .fold("sum", 0, |sum, n| sum + n);
-                    Ok(q.run().map_err(|error| error.to_string())?.take(sum))
-                })
-            })
-            .collect("out");
-        let expected = (1..=4).map(|n| (0..n * 10).map(|n| n * 2 + 1).sum::<u64>());
-        assert_eq!(sorted(p.run().unwrap().take(out)), sorted(expected));
     });
 }

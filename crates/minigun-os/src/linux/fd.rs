@@ -114,6 +114,16 @@ pub fn close_engine_fds_except(_alone: &SingleThreaded, keep: &[&dyn Descriptor]
     CLOSINGS.fetch_add(1, Ordering::Release);
 }
 
+/// Runs `f` while no other thread can [`fork`](crate::fork) this process: a lock that is only ever held inside
+/// such a call is never inherited locked.
+///
+/// `f` must be short, must not touch engine descriptors (make, use for the first time, drop) and must not call
+/// this again: each would wait for itself.
+pub fn unforked<R>(f: impl FnOnce() -> R) -> R {
+    let _table = table();
+    f()
+}
+
 /// Receives at most one descriptor under the table's lock. `receive` must not block.
 pub(crate) fn registering<T>(
     receive: impl FnOnce() -> rustix::io::Result<(T, Option<OwnedFd>)>,

@@ -20,7 +20,7 @@ mod support;
 pub use board::Board;
 pub use control::Control;
 pub use event::Event;
-pub use fd::{Descriptor, EngineFd, close_engine_fds_except};
+pub use fd::{Descriptor, EngineFd, close_engine_fds_except, unforked};
 pub use flag::Flag;
 pub use fork::{SingleThreaded, fork, fork_worker, in_worker};
 pub use guard::ForkGuard;

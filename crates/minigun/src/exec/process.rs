@@ -67,14 +67,17 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             }
             Err(source) => return Err(Error::Unsupported { stage: self.block.name.to_string(), source }),
         }
+        let hooks = placement.hooks.on_block(&self.block.name);
         let program = WorkerProgram {
             block: self.block.def.id,
             head: Arc::clone(&self.block.head),
             wire: self.wire()?,
             format: placement.settings.format,
+            after_fork: hooks.after,
             serves: if is_fresh(placement.executor) { 1 } else { placement.settings.recycle_after },
         };
-        self.berth = Some(plan.add(Arc::new(program), placement.executor.held_to(plan.limits())));
+        let workers = placement.executor.held_to(plan.limits());
+        self.berth = Some(plan.add(Arc::new(program), workers, hooks.before));
         Ok(())
     }
 

@@ -69,13 +69,23 @@ impl Pipeline {
     }
 
     /// Runs once in the program, after `before_run` and before the fork server is forked: close what must not
-    /// be shared with worker processes. Not called if the pipeline has no process block.
+    /// be shared with worker processes. Several run in the order given, then those on the heads of process
+    /// blocks ([`Block::before_fork`](crate::Block::before_fork)). Not called if the pipeline has no process
+    /// block. An error or a panic ends the run with [`Error::Hook`].
     pub fn before_fork<R: StageResult>(&self, f: impl Fn() -> R + Send + Sync + 'static) -> &Self {
         self.home.draft.lock().hooks.before_fork.push(Arc::new(move || f().into_result()));
         self
     }
 
-    /// Runs in each worker process before its first item. An error ends the run ([`Error::Hook`]).
+    /// Runs in each worker process before its first item, of whichever block: open what each worker needs for
+    /// itself. Several run in the order given, then those on the block's head
+    /// ([`Block::after_fork`](crate::Block::after_fork)), then the stages' `before` hooks and `_init` closures.
+    /// All of it together must be done within [`INIT_BOUND`](crate::defaults::INIT_BOUND).
+    ///
+    /// What it counts and collects is told to the program when the worker is ready; what `after` hooks record
+    /// comes with the worker's goodbye. The goodbye of a worker that is killed is lost:
+    /// [`StageFigures::lost_goodbyes`](crate::StageFigures::lost_goodbyes) says how many were. An error or a
+    /// panic ends the run ([`Error::Hook`]).
     pub fn after_fork<R: StageResult>(&self, f: impl Fn() -> R + Send + Sync + 'static) -> &Self {
         self.home.draft.lock().hooks.after_fork.push(Arc::new(move || f().into_result()));
         self
@@ -141,6 +151,11 @@ impl Pipeline {
     /// Runs the pipeline to its end on this thread's time.
     ///
     /// Process blocks fork their server now: workers see the program's memory as it is at this moment.
+    ///
+    /// May be called in a closure of another pipeline, in a worker process, too. Hooks, counters and report are
+    /// then this run's own; its error becomes that of the outer item by `?`. Counters of the outer pipeline
+    /// belong outside of it: in a worker process of this run they fail the item. If the outer worker is
+    /// killed, all processes of this run go with it, and the outer item is run again from the start.
     ///
     /// # Errors
     /// All mistakes in the wiring, before anything starts; else the first error that ended the run.

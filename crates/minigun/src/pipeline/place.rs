@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,7 +11,8 @@ use super::letters::Post;
 use super::port::Port;
 use super::scope::{Program, Scope, Thread, Worker};
 use crate::codec::Format;
-use crate::failure::{Backoff, Last, Policy};
+use crate::failure::{Backoff, Last, Policy, StageResult};
+use crate::plan::hooks::ForkHooks;
 use crate::plan::{Executor, Placement, Settings};
 use crate::stage::Keep;
 use crate::stage::letters::Dead;
@@ -22,6 +24,7 @@ pub struct Block<P, M = Once> {
     executor: Executor,
     policy: Policy,
     settings: Settings,
+    hooks: ForkHooks,
     keeps: M,
     _place: PhantomData<fn() -> P>,
 }
@@ -244,19 +247,14 @@ impl<P, M> Block<P, M> {
     where
         M: Keeps<T, H>,
     {
-        let Keeping { copy: keep, post } = self.keeps.keeping();
-        let (executor, policy, settings) = (self.executor, self.policy, self.settings);
-        Head { placement: Placement { executor, policy, settings, keep, wire }, post }
+        let Block { executor, policy, settings, hooks, keeps, .. } = self;
+        let Keeping { copy: keep, post } = keeps.keeping();
+        Head { placement: Placement { executor, policy, settings, hooks, keep, wire }, post }
     }
 
     fn keeping<N>(self, keeps: N) -> Block<P, N> {
-        Block {
-            executor: self.executor,
-            policy: self.policy,
-            settings: self.settings,
-            keeps,
-            _place: PhantomData,
-        }
+        let Block { executor, policy, settings, hooks, .. } = self;
+        Block { executor, policy, settings, hooks, keeps, _place: PhantomData }
     }
 
     /// When an item's attempts are used up it is set aside: counted, its error kept for the report.
@@ -281,13 +279,8 @@ impl<P, M> Block<P, M> {
 
 impl<P> Block<P, Once> {
     fn new(executor: Executor) -> Self {
-        Block {
-            executor,
-            policy: Policy::default(),
-            settings: Settings::default(),
-            keeps: Once(()),
-            _place: PhantomData,
-        }
+        let (policy, settings, hooks) = (Policy::default(), Settings::default(), ForkHooks::default());
+        Block { executor, policy, settings, hooks, keeps: Once(()), _place: PhantomData }
     }
 
     /// Makes up to `attempts` attempts at each item (at least 1), waiting between them as `backoff` says,
@@ -404,6 +397,40 @@ impl<P, M> Block<P, M> {
         P: ProcessBlock,
     {
         self.settings.or_threads = true;
+        self
+    }
+
+    /// Runs once in the program before workers can be forked, behind the pipeline's own
+    /// [`before_fork`](crate::Pipeline::before_fork) and those of the blocks written before: close what this
+    /// block's workers must not share. Several run in the order given. What it counts and collects is the
+    /// program's. Not called where nothing is forked: the block runs on threads
+    /// ([`or_threads`](Self::or_threads), an [`Executor`] that names no processes).
+    ///
+    /// An error or a panic fails the run before anything of it has started, with an [`Error::Hook`] that
+    /// names the block.
+    ///
+    /// [`Error::Hook`]: crate::Error::Hook
+    pub fn before_fork<R: StageResult>(mut self, f: impl Fn() -> R + Send + Sync + 'static) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.hooks.before.push(Arc::new(move || f().into_result()));
+        self
+    }
+
+    /// Runs in each worker process of this block, behind the pipeline's own
+    /// [`after_fork`](crate::Pipeline::after_fork), before the stages' `before` hooks, `_init` closures and
+    /// the first item: open what each worker needs for itself. Several run in the order given. All a worker
+    /// runs before its first item must be done within
+    /// [`INIT_BOUND`](crate::defaults::INIT_BOUND).
+    ///
+    /// What it counts and collects is told to the program when the worker is ready. An error or a panic fails
+    /// the run with an error that names hook and block. Not called where nothing is forked.
+    pub fn after_fork<R: StageResult>(mut self, f: impl Fn() -> R + Send + Sync + 'static) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.hooks.after.push(Arc::new(move || f().into_result()));
         self
     }
 }

@@ -4,6 +4,8 @@ use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
 
+use minigun_os::Pid;
+
 use super::Pipeline;
 use super::flow::Flow;
 use crate::exec::ThreadsNode;
@@ -12,6 +14,7 @@ use crate::failure::{Failure, StageResult};
 use crate::plan::Spot;
 use crate::queue;
 use crate::stage::output::Output;
+use crate::stats::made_here;
 
 impl Pipeline {
     /// Items that a closure emits, on a thread of its own.
@@ -91,7 +94,10 @@ impl Pipeline {
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
         self.home.add(Some(Box::new(ThreadsNode::channel(&queue, spot.make(), stage, name))));
-        (Sender { inner: queue::Sender::new(&queue) }, Flow::at(&self.home, spot, None))
+        (
+            Sender { inner: queue::Sender::new(&queue), owner: Pid::current() },
+            Flow::at(&self.home, spot, None),
+        )
     }
 }
 
@@ -119,14 +125,16 @@ fn emit_lines(
 
 /// The sending end of [`Pipeline::channel`].
 ///
-/// In a worker process there is nobody to receive: `send` gives the item back.
+/// In a worker process there is nobody to receive, unless the pipeline itself was made there: `send` gives the
+/// item back.
 pub struct Sender<T> {
     inner: queue::Sender<T>,
+    owner: Pid,
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender { inner: self.inner.clone() }
+        Sender { inner: self.inner.clone(), owner: self.owner }
     }
 }
 
@@ -134,9 +142,9 @@ impl<T> Sender<T> {
     /// Sends one item, waiting while the channel is full.
     ///
     /// # Errors
-    /// The item comes back once the run has stopped, or when called in a worker process.
+    /// The item comes back once the run has stopped, or when called in a worker process forked since.
     pub fn send(&self, item: T) -> Result<(), T> {
-        if minigun_os::in_worker() {
+        if !made_here(self.owner) {
             return Err(item);
         }
         self.inner.send(item)

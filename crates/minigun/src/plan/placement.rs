@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::BlockDef;
+use super::hooks::ForkHooks;
 use crate::codec::Format;
 use crate::defaults;
 use crate::error::Error;
@@ -43,22 +44,24 @@ impl FromStr for Executor {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |hint: String| Error::Executor { text: text.to_string(), hint };
         let (name, count) = match text.trim().split_once(':') {
-            Some((name, count)) => {
-                let number = count.trim().parse::<NonZeroUsize>().map_err(|_| {
-                    wrong(format!("`{}` is not a number of workers (at least 1)", count.trim()))
-                })?;
-                (name.trim(), Some(number.get()))
-            }
+            Some((name, count)) => (name.trim(), Some(count.trim())),
             None => (text.trim(), None),
         };
-        let workers = || count.unwrap_or_else(cores);
-        match name {
-            "inline" if count.is_none() => Ok(Executor::Inline),
-            "inline" => Err(wrong("`inline` takes no number of workers".to_string())),
-            "threads" => Ok(Executor::Threads(workers())),
-            "processes" => Ok(Executor::Processes(workers())),
-            "process_per_batch" => Ok(Executor::ProcessPerBatch(workers())),
-            _ => Err(wrong(EXECUTORS.to_string())),
+        let with: fn(usize) -> Executor = match (name, count) {
+            ("inline", None) => return Ok(Executor::Inline),
+            ("inline", Some(_)) => return Err(wrong("`inline` takes no number of workers".to_string())),
+            ("threads", _) => Executor::Threads,
+            ("processes", _) => Executor::Processes,
+            ("process_per_batch", _) => Executor::ProcessPerBatch,
+            _ => return Err(wrong(EXECUTORS.to_string())),
+        };
+        match count.map(str::parse::<NonZeroUsize>) {
+            None => Ok(with(cores())),
+            Some(Ok(workers)) => Ok(with(workers.get())),
+            Some(Err(_)) => {
+                let count = count.unwrap_or_default();
+                Err(wrong(format!("`{count}` is not a number of workers (at least 1)")))
+            }
         }
     }
 }
@@ -158,6 +161,7 @@ pub(crate) struct Placement<T> {
     pub(crate) executor: Executor,
     pub(crate) policy: Policy,
     pub(crate) settings: Settings,
+    pub(crate) hooks: ForkHooks,
     pub(crate) keep: Option<Keep<T>>,
     pub(crate) wire: Option<WireFns<T>>,
 }

@@ -44,6 +44,7 @@ pub(crate) struct Plan {
     shared: Arc<Shared>,
     programs: Vec<(Arc<dyn Serve>, usize)>,
     slots: usize,
+    before_fork: Vec<ForkHook>,
     board: Arc<OnceLock<Arc<Board>>>,
 }
 
@@ -65,11 +66,18 @@ impl Berth {
 
 impl Plan {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Plan { shared: Arc::clone(shared), programs: Vec::new(), slots: 0, board: Arc::default() }
+        Plan {
+            shared: Arc::clone(shared),
+            programs: Vec::new(),
+            slots: 0,
+            before_fork: Vec::new(),
+            board: Arc::default(),
+        }
     }
 
-    /// A block needs `slots` workers that run `program`.
-    pub(crate) fn add(&mut self, program: Arc<dyn Serve>, slots: usize) -> Berth {
+    /// A block needs `slots` workers that run `program`, and these hooks run before they can be forked.
+    pub(crate) fn add(&mut self, program: Arc<dyn Serve>, slots: usize, before_fork: Vec<ForkHook>) -> Berth {
+        self.before_fork.extend(before_fork);
         let berth =
             Berth { number: self.programs.len() as u32, first: self.slots, board: Arc::clone(&self.board) };
         self.programs.push((program, self.slots));
@@ -83,6 +91,11 @@ impl Plan {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.programs.is_empty()
+    }
+
+    /// The hooks of the blocks that run before the fork, in the order of the blocks.
+    pub(crate) fn before_fork(&self) -> &[ForkHook] {
+        &self.before_fork
     }
 
     /// Forks the fork server.

@@ -12,6 +12,7 @@ use super::protocol::{self, Work};
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::BlockId;
+use crate::journal;
 use crate::plan::hooks::ForkHook;
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
@@ -26,6 +27,8 @@ pub(crate) struct WorkerProgram<T> {
     pub(crate) head: MakeSink<T>,
     pub(crate) wire: WireFns<T>,
     pub(crate) format: Format,
+    /// The block's own hooks, behind the pipeline's.
+    pub(crate) after_fork: Vec<ForkHook>,
     /// Items after which the worker ends by itself.
     pub(crate) serves: u64,
 }
@@ -65,13 +68,17 @@ impl<T: Send + 'static> WorkerProgram<T> {
         hooks: &[ForkHook],
     ) -> Result<Option<Ready<T>>, Lost> {
         send(socket, Kind::Hello, 0, &[])?;
+        // A run may have been started inside an attempt of another one.
+        journal::leave_behind();
+        stats::take_misuse();
         let out = WireOut::new(self.format);
         let cx = Cx::new(run, Some((self.block, Carrier::Wire(std::rc::Rc::clone(&out)))));
         cx.tx.add(std::rc::Rc::clone(&out) as _);
         // For the worker's whole life: it has no other journal.
         std::mem::forget(cx.tx.journal.enter());
         let journal = std::rc::Rc::clone(&cx.tx.journal);
-        let hooked = guarded(|| hooks.iter().try_for_each(|hook| hook())).map_err(Failure::of_hook);
+        let hooked = guarded(|| hooks.iter().chain(&self.after_fork).try_for_each(|hook| hook()))
+            .map_err(Failure::of_hook);
         let built = hooked.and_then(|()| Attempt::new(Arc::clone(&self.head), cx)).and_then(|attempt| {
             journal.commit();
             let mut bytes = Vec::new();

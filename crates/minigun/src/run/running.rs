@@ -90,7 +90,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         if plan.is_empty() || shared.is_halted() {
             return Ok(None);
         }
-        before_fork.iter().try_for_each(|hook| hooked("before_fork", || hook()))?;
+        before_fork.iter().chain(plan.before_fork()).try_for_each(|hook| hooked("before_fork", || hook()))?;
         plan.fork(after_fork).map(|processes| Some(Arc::new(processes)))
     });
     match prepared {

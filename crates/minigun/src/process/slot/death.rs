@@ -62,6 +62,11 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// The worker died: the item it was running is charged with it, the others are run elsewhere.
     pub(super) fn died(&mut self, link: &Link, exit: Option<Exit>) -> Step {
         let pid = link.pid().map_or(String::new(), |pid| format!("process {pid} "));
+        // One that could not be made had nothing to say.
+        let was_made = !matches!(&exit, Some(Exit { status: Status::SpawnFailed(_), .. }));
+        if link.stage != Stage::Gone && was_made {
+            self.stats.goodbye_lost();
+        }
         let how = exit.as_ref().map_or("ended, nobody could tell how".to_string(), ToString::to_string);
         if let Some(Exit { status: Status::ZygoteLost, .. }) = exit {
             return self.fail(self.zygote_error("it died, and its workers with it"));

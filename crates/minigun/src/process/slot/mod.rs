@@ -19,7 +19,7 @@ use minigun_os::{Interest, Watch, poll};
 use super::Processes;
 use super::arrival::Arrival;
 use super::crew::{Desk, SlotCrew};
-use super::link::Link;
+use super::link::{Link, Stage};
 use super::pace::Pace;
 use crate::error::Error;
 use crate::failure::Policy;
@@ -107,6 +107,9 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             && (served.is_err() || self.shared.is_halted())
         {
             link.kill();
+            if link.stage != Stage::Gone {
+                self.stats.goodbye_lost();
+            }
         }
         let left = self.desk.ledger.lock().clear().len() as u64 + self.block.crew.abandon();
         self.stats.abandoned(left);

@@ -60,10 +60,11 @@ fn attempt(
     let (control, their_control) = Control::pair().map_err(call("socketpair"))?;
     let (life, their_life) = Socket::pair(None).map_err(call("socketpair"))?;
     let program = Pid::current();
+    let nested = minigun_os::in_worker();
     let guard = ForkGuard::take(patience / 2).map_err(call("preparing the fork"))?;
     let pid = fork(guard, move |alone| {
         let ends = Ends { control: their_control, life: their_life };
-        zygote_main(&alone, name, ends, program, worker, step)
+        zygote_main(&alone, name, ends, (program, nested), worker, step)
     })
     .map_err(call("fork"))?;
     let process = Process::open(pid).map_err(|source| {
@@ -121,7 +122,7 @@ fn zygote_main(
     alone: &SingleThreaded,
     name: &str,
     ends: Ends,
-    program: Pid,
+    (program, nested): (Pid, bool),
     worker: &WorkerMain,
     step: &AtomicU8,
 ) -> i32 {
@@ -144,6 +145,11 @@ fn zygote_main(
     prove(step);
     // By now nothing of the program's, such as a handler run at the fork, may have started a thread.
     let Ok(alone) = SingleThreaded::prove() else { return REFUSED };
+    // A program that is a worker itself is killed with its group. From now on this process sees its end, and
+    // has more to do then than to die: its own workers have groups, too. Before, it must die with the group.
+    if nested && child::own_process_group().is_err() {
+        return REFUSED;
+    }
     serve(ends.control, program_handle, &alone, worker)
 }
 
