@@ -1,20 +1,24 @@
 //! What all workers of one run share: its figures, its stop, its first error.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::sync::{Condvar, Mutex};
 
 use crate::error::Error;
 use crate::graph::StageId;
 use crate::journal::{Entries, Journal};
+use crate::locked;
 use crate::queue::Queue;
 use crate::stats::{self, StageStats, Stages, Totals};
 
 /// One run of one pipeline.
 pub(crate) struct Shared {
     name: String,
+    /// A random number, by which the run is told from any other.
+    run: u64,
     totals: Arc<Totals>,
     stages: Stages,
     stopping: AtomicBool,
@@ -42,6 +46,7 @@ impl Shared {
     pub(crate) fn new(name: String, totals: Arc<Totals>, stages: usize) -> Arc<Self> {
         Arc::new(Shared {
             name,
+            run: random(),
             totals,
             stages: (0..stages).map(|_| Arc::new(StageStats::default())).collect(),
             stopping: AtomicBool::new(false),
@@ -57,6 +62,10 @@ impl Shared {
 
     pub(crate) fn id(&self) -> u64 {
         self.totals.id()
+    }
+
+    pub(crate) fn run(&self) -> u64 {
+        self.run
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -80,7 +89,13 @@ impl Shared {
         self.settle_entries(journal.take());
     }
 
-    pub(crate) fn settle_entries(&self, entries: Entries) {
+    pub(crate) fn settle_entries(&self, mut entries: Entries) {
+        for (path, records) in std::mem::take(&mut entries.appended) {
+            if let Err(source) = locked::commit(&path, self.run, &records) {
+                let what = "records of committed items could not be marked as such";
+                self.fail(Error::LockedFile { what, source });
+            }
+        }
         if !entries.is_empty() {
             stats::settle(entries, &self.stages, &self.totals);
         }
@@ -174,4 +189,10 @@ impl Shared {
         let n = self.spread.fetch_add(0x6D2B_79F5, Ordering::Relaxed);
         ((n ^ (n >> 15)).wrapping_mul(0x2C1B_3C6D) >> 24) as u8
     }
+}
+
+/// Never 0.
+fn random() -> u64 {
+    // The system's random seed is drawn once per thread; the rest tells runs of forked programs apart.
+    RandomState::new().hash_one((std::process::id(), SystemTime::now())).max(1)
 }

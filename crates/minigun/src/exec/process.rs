@@ -66,6 +66,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         }
         let program = WorkerProgram {
             block: self.block.def.id,
+            name: Arc::clone(&self.block.name),
             head: Arc::clone(&self.block.head),
             wire: self.wire()?,
             format: placement.settings.format,
@@ -119,7 +120,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
             launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
                 let exits = block.def.exits.lock().clone();
-                let arrival = match Arrival::open(&shared, &exits) {
+                let arrival = match Arrival::open(&shared, &block.name, &exits) {
                     Ok(arrival) => arrival,
                     Err(failure) => return shared.fail(init_error(&block.name, &failure)),
                 };

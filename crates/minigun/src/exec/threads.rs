@@ -18,6 +18,7 @@ use crate::stage::Keep;
 use crate::stage::attempt::Attempt;
 use crate::stage::sink::{Cx, MakeSink};
 use crate::stats::StageStats;
+use crate::working::Working;
 
 /// A block's queue and its workers.
 pub(crate) struct ThreadsNode<T> {
@@ -153,7 +154,7 @@ enum Next {
 
 impl<T: Send + 'static> Team<T> {
     fn work(&self, shared: &Arc<Shared>, holds: Holds) {
-        let cx = Cx::new(shared, None);
+        let cx = Cx::new(shared, &self.name, None);
         let _recording = cx.tx.journal.enter();
         let mut attempt = match Attempt::new(Arc::clone(&self.head), cx) {
             Ok(attempt) => attempt,
@@ -236,7 +237,7 @@ impl<T: Send + 'static> Worker<'_, T> {
             Some(keep) if tried < self.team.policy.attempts => keep(&item),
             _ => None,
         };
-        let failure = match attempt.run(item) {
+        let failure = match attempt.run(item, Working::at(number, attempts)) {
             Ok(()) => return self.commit(attempt),
             Err(failure) => failure,
         };

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::exec::launch::{Book, Crew, Launch};
 use crate::failure::Failure;
 use crate::graph::{self, Graph};
+use crate::locked::Temporary;
 use crate::plan::hooks::Hooks;
 use crate::process::{Plan, Processes};
 use crate::report::Report;
@@ -31,12 +32,13 @@ struct Inner {
     graph: Graph,
     /// In a lock only so that the handle can be shared between threads.
     hooks: Mutex<Hooks>,
+    temporaries: Vec<Temporary>,
     started: Instant,
 }
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
 pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
-    let Draft { graph, nodes, mut hooks } = draft;
+    let Draft { graph, nodes, mut hooks, temporaries } = draft;
     let mistakes = graph::problems(&graph);
     if !mistakes.is_empty() {
         return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
@@ -55,6 +57,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         books: nodes.iter().filter_map(|node| node.book()).collect(),
         graph,
         hooks: Mutex::default(),
+        temporaries,
         started: Instant::now(),
     };
     let before_run = std::mem::take(&mut hooks.before_run);
@@ -143,6 +146,11 @@ impl Inner {
         for hook in hooks.after_run {
             if let Err(error) = hooked("after_run", || hook(&report)) {
                 self.shared.fail(error);
+            }
+        }
+        for file in &self.temporaries {
+            if let Err(source) = file.remove() {
+                self.shared.fail(Error::LockedFile { what: "a temporary file is left", source });
             }
         }
         let error = self.shared.take_error();
