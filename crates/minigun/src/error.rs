@@ -121,6 +121,14 @@ pub enum Error {
         "a receiver was dropped before its flow ended; keep it until it has given its last item, or end the flow with `discard`"
     )]
     ReceiverGone,
+    /// A locked file could not be written or removed by the engine. The source names the file.
+    #[error("{what}: {source}")]
+    LockedFile {
+        /// What could not be done.
+        what: &'static str,
+        /// The file, and what the system said.
+        source: io::Error,
+    },
     /// User code did not return after the run was stopped.
     #[error("the run was stopped, but user code still runs on a thread in {}; threads cannot be killed", stages.join(", "))]
     Stuck {

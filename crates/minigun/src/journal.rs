@@ -1,4 +1,4 @@
-//! What an attempt counts and collects, held back until it commits.
+//! What an attempt counts, collects and appends to locked files, held back until it commits.
 //!
 //! The journal of the attempt that runs on a thread is found through a thread-local, so that the `Copy`
 //! handles captured by closures need no context.
@@ -7,20 +7,40 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::failure::FailedItem;
 use crate::failure::Failure;
 use crate::graph::StageId;
+use crate::working::{AttemptId, Working};
 
 /// One worker's journal.
 pub(crate) struct Journal {
     pipeline: u64,
+    run: u64,
+    /// Whose items its worker runs: the outermost block, or the stage outside any.
+    stage: Arc<str>,
+    working: Cell<Working>,
     steps: RefCell<Vec<Rc<StepCells>>>,
     counts: RefCell<BTreeMap<u32, Count>>,
     collected: RefCell<BTreeMap<u32, Box<dyn Values>>>,
     events: RefCell<Vec<Event>>,
+    appended: RefCell<Vec<(Arc<Path>, u64)>>,
+    /// As `appended`, of committed attempts.
+    standing: RefCell<Vec<Appended>>,
     used: Cell<bool>,
+}
+
+/// A locked file, and the ids of records in it.
+pub(crate) type Appended = (Arc<Path>, Vec<u64>);
+
+fn add_appended(all: &mut Vec<Appended>, path: Arc<Path>, ids: impl IntoIterator<Item = u64>) {
+    match all.iter_mut().find(|(other, _)| *other == path) {
+        Some((_, all)) => all.extend(ids),
+        None => all.push((path, ids.into_iter().collect())),
+    }
 }
 
 /// Something rare that happened to an item of a block inside the attempt.
@@ -70,16 +90,18 @@ pub(crate) struct Mark {
     counts: BTreeMap<u32, u64>,
     collected: BTreeMap<u32, usize>,
     events: usize,
+    appended: usize,
 }
 
-/// What a journal has committed, on its way to the program's totals: `(stage, in, out)`, `(counter, n)`, and
-/// per collector its values.
+/// What a journal has committed, on its way to the program's totals: `(stage, in, out)`, `(counter, n)`, per
+/// collector its values, per locked file the records that stand.
 #[derive(Default)]
 pub(crate) struct Entries {
     pub(crate) steps: Vec<(StageId, u64, u64)>,
     pub(crate) counts: Vec<(u32, u64)>,
     pub(crate) collected: Vec<(u32, Box<dyn Values>)>,
     pub(crate) events: Vec<Event>,
+    pub(crate) appended: Vec<Appended>,
 }
 
 impl Entries {
@@ -88,18 +110,50 @@ impl Entries {
             && self.counts.is_empty()
             && self.collected.is_empty()
             && self.events.is_empty()
+            && self.appended.is_empty()
     }
 }
 
 impl Journal {
-    pub(crate) fn new(pipeline: u64) -> Self {
+    pub(crate) fn new(pipeline: u64, run: u64, stage: Arc<str>) -> Self {
         Journal {
             pipeline,
+            run,
+            stage,
+            working: Cell::default(),
             steps: RefCell::default(),
             counts: RefCell::default(),
             collected: RefCell::default(),
             events: RefCell::default(),
+            appended: RefCell::default(),
+            standing: RefCell::default(),
             used: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn run(&self) -> u64 {
+        self.run
+    }
+
+    pub(crate) fn stage(&self) -> &Arc<str> {
+        &self.stage
+    }
+
+    pub(crate) fn working(&self) -> Working {
+        self.working.get()
+    }
+
+    /// Says what the worker does from now on.
+    pub(crate) fn works_at(&self, working: Working) {
+        self.working.set(working);
+    }
+
+    pub(crate) fn attempt_id(&self) -> Option<AttemptId> {
+        match self.working.get() {
+            Working::Item { item, attempt } => {
+                Some(AttemptId { run: self.run, stage: Arc::clone(&self.stage), item, attempt })
+            }
+            Working::Nothing | Working::Rest => None,
         }
     }
 
@@ -139,8 +193,15 @@ impl Journal {
         self.events.borrow_mut().push(Event { stage, what });
     }
 
+    /// The running attempt appended a record.
+    pub(crate) fn append(&self, file: &Arc<Path>, id: u64) {
+        self.used.set(true);
+        self.appended.borrow_mut().push((Arc::clone(file), id));
+    }
+
     pub(crate) fn mark(&self) -> Mark {
         Mark {
+            appended: self.appended.borrow().len(),
             events: self.events.borrow().len(),
             steps: self.steps.borrow().iter().map(|s| (s.pending_in.get(), s.pending_out.get())).collect(),
             counts: self.counts.borrow().iter().map(|(k, c)| (*k, c.pending)).collect(),
@@ -160,6 +221,7 @@ impl Journal {
             values.truncate(mark.collected.get(key).copied().unwrap_or(0));
         }
         self.events.borrow_mut().truncate(mark.events);
+        self.appended.borrow_mut().truncate(mark.appended);
     }
 
     pub(crate) fn undo(&self) {
@@ -171,6 +233,7 @@ impl Journal {
             self.counts.borrow_mut().values_mut().for_each(|count| count.pending = 0);
             self.collected.borrow_mut().clear();
             self.events.borrow_mut().clear();
+            self.appended.borrow_mut().clear();
         }
     }
 
@@ -184,6 +247,10 @@ impl Journal {
         if self.used.get() {
             for count in self.counts.borrow_mut().values_mut() {
                 count.settled += std::mem::take(&mut count.pending);
+            }
+            let mut standing = self.standing.borrow_mut();
+            for (path, id) in self.appended.borrow_mut().drain(..) {
+                add_appended(&mut standing, path, [id]);
             }
         }
     }
@@ -232,6 +299,9 @@ impl Journal {
             }
             entries.collected.extend(std::mem::take(&mut *self.collected.borrow_mut()));
             entries.events.append(&mut self.events.borrow_mut());
+            for (path, ids) in self.standing.borrow_mut().drain(..) {
+                add_appended(&mut entries.appended, path, ids);
+            }
         }
     }
 
@@ -250,6 +320,9 @@ impl Journal {
         }
         for event in entries.events {
             self.event(event.stage, event.what);
+        }
+        for (path, ids) in entries.appended {
+            ids.into_iter().for_each(|id| self.append(&path, id));
         }
     }
 }
@@ -277,6 +350,12 @@ impl Journal {
     pub(crate) fn enter(self: &Rc<Self>) -> Entered {
         CURRENT.with(|current| current.borrow_mut().push(Rc::clone(self)));
         Entered(())
+    }
+
+    /// Runs `f` with the journal of what this thread does now, if it works for a pipeline.
+    pub(crate) fn top<R>(f: impl FnOnce(&Journal) -> R) -> Option<R> {
+        // At its very end a thread has no journal any more.
+        CURRENT.try_with(|current| current.borrow().last().map(|journal| f(journal))).ok().flatten()
     }
 
     /// Runs `f` with the journal in which this thread records for a pipeline, if there is one.

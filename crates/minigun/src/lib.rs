@@ -18,7 +18,7 @@
 //!
 //! * [`Pipeline`] makes sources ([`source`](Pipeline::source), [`producer`](Pipeline::producer),
 //!   [`lines`](Pipeline::lines), [`channel`](Pipeline::channel)), ports ([`inlet`](Pipeline::inlet)), handles
-//!   ([`counter`](Pipeline::counter), [`collector`](Pipeline::collector)) and hooks, and is
+//!   ([`counter`](Pipeline::counter), [`collector`](Pipeline::collector)), [locked files](LockedFile) and hooks, and is
 //!   [`run`](Pipeline::run).
 //! * [`Flow`] is the typed end of what has been written so far; every step takes it and returns the next. Flows
 //!   are cloned (every clone gets every item), [`merge`]d, and ended by a consumer, a [`Collected`], a
@@ -31,6 +31,7 @@
 //!   [`exit_code`] tells so, and [`Pipeline::on_failure`] hears of every item that failed for good.
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
+//! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
 //!
 //! # What a fork means
@@ -58,6 +59,7 @@ mod failure;
 mod graph;
 mod journal;
 mod limits;
+mod locked;
 mod pipeline;
 mod plan;
 mod process;
@@ -69,12 +71,14 @@ mod stage;
 mod stats;
 mod sync;
 mod wire;
+mod working;
 
 pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
 pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, StopCause};
 pub use graph::Mistake;
 pub use limits::Warning;
+pub use locked::{Committed, LockedFile, Record, Records};
 pub use pipeline::Pipeline;
 pub use pipeline::block::Tail;
 pub use pipeline::ends::{Collected, Folded, Receiver};
@@ -97,6 +101,7 @@ pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};
 pub use stats::StageFigures;
 pub use wire::Wire;
+pub use working::{AttemptId, attempt};
 
 /// The README's program is compiled and run by `cargo test`.
 #[cfg(doctest)]

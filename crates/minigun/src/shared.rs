@@ -1,10 +1,11 @@
 //! What all workers of one run share: its figures, its stop, its first error.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use minigun_os::{Flag, Pid};
 
@@ -15,12 +16,15 @@ use crate::failure::{FailedItem, Failure, Fate, StopCause, guarded};
 use crate::graph::StageId;
 use crate::journal::{self, Entries, Happened, Journal};
 use crate::limits::Limits;
+use crate::locked;
 use crate::queue::Queue;
 use crate::stats::{self, StageStats, Stages, Totals};
 
 /// One run of one pipeline.
 pub(crate) struct Shared {
     name: String,
+    /// A random number, by which the run is told from any other.
+    run: u64,
     totals: Arc<Totals>,
     limits: Limits,
     stages: Stages,
@@ -80,6 +84,7 @@ impl Shared {
     pub(crate) fn new(name: String, totals: Arc<Totals>, stages: usize, limits: Limits) -> Arc<Self> {
         Arc::new(Shared {
             name,
+            run: random(),
             totals,
             limits,
             stages: (0..stages).map(|_| Arc::new(StageStats::default())).collect(),
@@ -101,6 +106,10 @@ impl Shared {
 
     pub(crate) fn id(&self) -> u64 {
         self.totals.id()
+    }
+
+    pub(crate) fn run(&self) -> u64 {
+        self.run
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -128,7 +137,13 @@ impl Shared {
         self.settle_entries(journal.take());
     }
 
-    pub(crate) fn settle_entries(&self, entries: Entries) {
+    pub(crate) fn settle_entries(&self, mut entries: Entries) {
+        for (path, records) in std::mem::take(&mut entries.appended) {
+            if let Err(source) = locked::commit(&path, self.run, &records) {
+                let what = "records of committed items could not be marked as such";
+                self.fail(Error::LockedFile { what, source });
+            }
+        }
         if !entries.is_empty() {
             for event in stats::settle(entries, &self.stages, &self.totals) {
                 match event.what {
@@ -333,4 +348,10 @@ impl Shared {
         let n = self.spread.fetch_add(0x6D2B_79F5, Ordering::Relaxed);
         ((n ^ (n >> 15)).wrapping_mul(0x2C1B_3C6D) >> 24) as u8
     }
+}
+
+/// Never 0.
+fn random() -> u64 {
+    // The system's random seed is drawn once per thread; the rest tells runs of forked programs apart.
+    RandomState::new().hash_one((std::process::id(), SystemTime::now())).max(1)
 }

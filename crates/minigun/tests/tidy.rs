@@ -158,7 +158,7 @@ fn nothing_is_left_to_do() {
 /// Documentation may name anything.
 const FLOORS: [&[&str]; 11] = [
     &["sync", "defaults", "failure", "limits", "graph", "codec"],
-    &["error", "wire", "journal"],
+    &["error", "wire", "journal", "working", "locked"],
     &["stats", "queue"],
     &["shared"],
     // What a stage does with an item, free of where it runs.

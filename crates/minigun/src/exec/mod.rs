@@ -72,6 +72,7 @@ impl<T: Send + 'static> Context<T> for InlineContext {
                 // Once built, it is only ever built again.
                 cx: Cx { again: true, ..cx.clone() },
                 depth: block.def.depth,
+                nested: block.nested,
                 policy: block.placement.policy,
                 keep: block.placement.keep,
                 letters: letters::open(block.letters.as_ref(), cx)?,

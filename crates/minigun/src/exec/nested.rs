@@ -23,6 +23,7 @@ use crate::stage::exit::{Arrivals, Carrier, Parcel};
 use crate::stage::letters::{self, Letters, Remains};
 use crate::stage::sink::{BoxSink, Cx, MakeSink, Sink};
 use crate::stage::tx::Outlet;
+use crate::working::Working;
 
 /// The sink that hands a block's items to threads of its own inside the worker.
 pub(crate) fn nested<T: Send + 'static>(block: Placed<T>) -> MakeSink<T> {
@@ -86,6 +87,8 @@ struct Team<T> {
     items: Arc<Queue<T>>,
     into: Option<Sender<T>>,
     outcomes: Arc<Queue<Outcome>>,
+    /// What the outer thread works at: all items under way are part of that.
+    outer: Arc<Mutex<Working>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -133,7 +136,10 @@ impl<T: Send + 'static> Sink<T> for Nested<T> {
         self.take_outcomes(limit - 1)?;
         let mut team = self.inside.team.borrow_mut();
         if team.is_none() {
-            *team = Some(Team::start(&self.block, &self.cx.run)?);
+            *team = Some(Team::start(&self.block, &self.cx)?);
+        }
+        if let Some(team) = &*team {
+            *team.outer.lock() = self.cx.tx.journal.working();
         }
         let into = team.as_ref().and_then(|team| team.into.as_ref());
         if into.is_none_or(|into| into.send(item).is_err()) {
@@ -189,7 +195,8 @@ fn under_way(threads: usize) -> usize {
 }
 
 impl<T: Send + 'static> Team<T> {
-    fn start(block: &Arc<Placed<T>>, run: &Arc<Shared>) -> Result<Self, Failure> {
+    fn start(block: &Arc<Placed<T>>, cx: &Cx) -> Result<Self, Failure> {
+        let run = &cx.run;
         let workers = block.placement.executor.held_to(run.limits());
         let items = Arc::new(Queue::new(under_way(workers), block.placement.policy.retries()));
         // Beside every item's outcome, each thread sends one at its end.
@@ -199,7 +206,8 @@ impl<T: Send + 'static> Team<T> {
         run.on_halt(Arc::new(Halted(Arc::downgrade(&items))));
         run.on_stop_hurry(&items);
         run.on_halt(Arc::new(Halted(Arc::downgrade(&outcomes))));
-        let mut team = Team { items, into, outcomes, threads: Vec::new() };
+        let outer = Arc::default();
+        let mut team = Team { items, into, outcomes, outer, threads: Vec::new() };
         let past = Arc::default();
         for worker in 0..workers {
             let thread = Inner {
@@ -208,6 +216,8 @@ impl<T: Send + 'static> Team<T> {
                 items: Arc::clone(&team.items),
                 outcomes: Sender::new(&team.outcomes),
                 past: Arc::clone(&past),
+                stage: Arc::clone(cx.tx.journal.stage()),
+                outer: Arc::clone(&team.outer),
             };
             let name = format!("{}/{worker}", block.name);
             team.threads.push(thread::Builder::new().name(name).spawn(move || thread.work())?);
@@ -239,13 +249,16 @@ struct Inner<T> {
     /// What happened to items whose outcome is still to come, on any of the threads. The next outcome of any
     /// item takes it along: all of them belong to the same outer attempt.
     past: Arc<Mutex<Vec<Event>>>,
+    /// The outermost block.
+    stage: Arc<str>,
+    outer: Arc<Mutex<Working>>,
 }
 
 impl<T: Send + 'static> Inner<T> {
     fn work(self) {
         let parcels = Rc::new(RefCell::new(Vec::new()));
         let carrier = Carrier::Parcels(Rc::clone(&parcels));
-        let cx = Cx::new(&self.run, Some((self.block.def.id, carrier)));
+        let cx = Cx::new(&self.run, &self.stage, Some((self.block.def.id, carrier)));
         let _recording = cx.tx.journal.enter();
         let mut attempt = Worker::open(&self.block, &cx);
         cx.tx.journal.commit();
@@ -304,7 +317,8 @@ impl<T: Send + 'static> Inner<T> {
             _ => None,
         };
         let journal = Rc::clone(&attempt.cx.tx.journal);
-        let failure = match attempt.run(item) {
+        let at = *self.outer.lock();
+        let failure = match attempt.run(item, at) {
             Ok(()) => {
                 if attempt.cx.tx.commit().is_err() {
                     return Some(Outcome::Failed("the run is stopping".into()));

@@ -70,6 +70,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         let hooks = placement.hooks.on_block(&self.block.name);
         let program = WorkerProgram {
             block: self.block.def.id,
+            name: Arc::clone(&self.block.name),
             head: Arc::clone(&self.block.head),
             wire: self.wire()?,
             format: placement.settings.format,
@@ -129,7 +130,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
             launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
                 let exits = block.def.exits.lock().clone();
-                let opened = Arrival::open(&shared, &exits).and_then(|mut arrival| {
+                let opened = Arrival::open(&shared, &block.name, &exits).and_then(|mut arrival| {
                     let letters = arrival.letters(block.letters.as_ref())?;
                     Ok((arrival, letters))
                 });

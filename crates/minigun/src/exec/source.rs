@@ -13,6 +13,7 @@ use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
 use crate::stage::output::Output;
 use crate::stage::sink::{Cx, MakeSink, Sink};
+use crate::working::Working;
 
 type Produce<U> = Box<dyn FnOnce(&mut Output<U>) -> Result<(), Failure> + Send>;
 
@@ -30,7 +31,7 @@ impl<U: Send + 'static> Node for SourceNode<U> {
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
         let shared = Arc::clone(&launch.shared);
         launch.spawn(&self.name.clone(), move |holds| {
-            let cx = Cx::new(&shared, None);
+            let cx = Cx::new(&shared, &self.name, None);
             let recording = cx.tx.journal.enter();
             let attempt = match Attempt::new(Arc::clone(&self.head), cx.clone()) {
                 Ok(attempt) => attempt,
@@ -88,7 +89,7 @@ impl<U> Sink<U> for Emit<U> {
             self.shared.stats(self.stage).abandoned(1);
             return Err(closed());
         }
-        if let Err(failure) = attempt.run(item) {
+        if let Err(failure) = attempt.run(item, Working::at(number, 0)) {
             self.gone = true;
             let failed = FailedItem::new(&self.name, number, 1, &failure, Fate::Stopped);
             self.shared.gave_up(self.stage, failed);

@@ -19,6 +19,7 @@ use crate::stage::attempt::Attempt;
 use crate::stage::letters::{self, Letters, MakeLetters, Remains};
 use crate::stage::sink::{Cx, MakeSink};
 use crate::stats::StageStats;
+use crate::working::Working;
 
 /// A block's queue and its workers.
 pub(crate) struct ThreadsNode<T> {
@@ -165,7 +166,7 @@ impl<T> Team<T> {
 impl<T: Send + 'static> Team<T> {
     /// One worker, which takes up to `most` items at once.
     fn work(&self, shared: &Arc<Shared>, holds: Holds, most: usize) {
-        let cx = Cx::new(shared, None);
+        let cx = Cx::new(shared, &self.name, None);
         let _recording = cx.tx.journal.enter();
         let mut cx = cx;
         let opened = letters::open(self.letters.as_ref(), &mut cx)
@@ -261,7 +262,7 @@ impl<T: Send + 'static> Worker<'_, T> {
             Some(keep) if self.team.policy.keeps(tried) => keep(&item),
             _ => None,
         };
-        let mut failure = match attempt.run(item) {
+        let mut failure = match attempt.run(item, Working::at(number, attempts)) {
             Ok(()) => {
                 let next = self.commit(attempt);
                 self.completed += u64::from(matches!(next, Next::On));

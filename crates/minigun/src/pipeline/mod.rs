@@ -11,6 +11,7 @@ pub(crate) mod port;
 pub mod scope;
 pub(crate) mod source;
 
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::sync::Mutex;
 
 use crate::error::Error;
 use crate::failure::{FailedItem, StageResult};
+use crate::locked::{LockedFile, Temporary};
 use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
@@ -60,6 +62,18 @@ impl Pipeline {
         let totals = &self.home.totals;
         let index = totals.new_collector(name.to_string(), decode_values::<T>);
         Collector { pipeline: totals.id(), index, _values: PhantomData }
+    }
+
+    /// A temporary [`LockedFile`]: records appended from anywhere, which `after_run` can read. The file is in the
+    /// system's folder for temporary files; it is removed when the `after_run` hooks have run, also if the run
+    /// failed, or when the pipeline is dropped without a run. (A program that is killed cannot remove it.)
+    ///
+    /// # Errors
+    /// What the system says to its creation, with the path.
+    pub fn locked_file(&self) -> io::Result<LockedFile> {
+        let (file, temporary) = Temporary::new()?;
+        self.home.draft.lock().temporaries.push(temporary);
+        Ok(file)
     }
 
     /// Runs in the program before anything else of the run, in the order given. An error ends the run.

@@ -14,6 +14,7 @@ use crate::stage::attempt::guarded;
 use crate::stage::exit::{Arrivals, Exit};
 use crate::stage::letters::{self, Letters, MakeLetters};
 use crate::stage::sink::Cx;
+use crate::working::Working;
 
 /// One slot's outside ends.
 pub(crate) struct Arrival {
@@ -22,16 +23,33 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
-    pub(crate) fn open(shared: &Arc<Shared>, exits: &[Arc<dyn Exit>]) -> Result<Self, Failure> {
-        let mut cx = Cx::new(shared, None);
+    pub(crate) fn open(
+        shared: &Arc<Shared>,
+        block: &Arc<str>,
+        exits: &[Arc<dyn Exit>],
+    ) -> Result<Self, Failure> {
+        let mut cx = Cx::new(shared, block, None);
         // The thread's only journal, for its whole life.
         std::mem::forget(cx.tx.journal.enter());
         let exits = guarded(|| exits.iter().map(|exit| exit.open(&mut cx)).collect())?;
         Ok(Arrival { cx, exits })
     }
 
-    /// Takes an item's outputs; they are held back until `commit`. On failure nothing of them is left.
-    pub(crate) fn outputs(&mut self, format: Format, body: &[u8]) -> Result<Result<(), Failure>, FrameError> {
+    /// Takes the outputs of an attempt; they are held back until `commit`. On failure nothing of them is left.
+    pub(crate) fn outputs(
+        &mut self,
+        format: Format,
+        body: &[u8],
+        of: Working,
+    ) -> Result<Result<(), Failure>, FrameError> {
+        // The light steps behind the block run here and now.
+        self.cx.tx.journal.works_at(of);
+        let outcome = self.take_outputs(format, body);
+        self.cx.tx.journal.works_at(Working::Nothing);
+        outcome
+    }
+
+    fn take_outputs(&mut self, format: Format, body: &[u8]) -> Result<Result<(), Failure>, FrameError> {
         let mut fields = Fields(body);
         while !fields.is_empty() {
             let (exit, bytes) = protocol::next_output(&mut fields)?;

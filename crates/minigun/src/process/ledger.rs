@@ -31,6 +31,12 @@ impl<T> Parcel<T> {
         Parcel { item, frame: Arc::clone(frame), range, number, attempts: 0, deaths: 0, unsent: 0 }
     }
 
+    /// The attempt that it is sent for. Every one that was begun before counts, also those that a death ended.
+    pub(crate) fn attempt(&self) -> u32 {
+        let begun = self.attempts.saturating_add(self.deaths).saturating_add(self.unsent);
+        begun.saturating_add(1)
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.frame[self.range.clone()]
     }

@@ -2,7 +2,7 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | `Items` | per item: `length: u32`, the encoded item |
+//! | `Items` | per item: its number at the block `u64`, which attempt at it this is `u32`, a block: the encoded item |
 //! | `Results` | per item: its index `u64`, its outcome `u8`, a block; then the journal and its length `u32` |
 //! | `Ready` | the journal |
 //! | `Bye` | the journal as a block, then perhaps a failure |
@@ -12,6 +12,9 @@
 //! `u16`, a block) or its failure. A frame is accepted whole or not at all, so the journal it carries and the
 //! results it carries are committed together.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Fields, FrameError};
@@ -19,6 +22,18 @@ use crate::failure::{Failure, FailureKind};
 use crate::graph::StageId;
 use crate::journal::{Entries, Event};
 use crate::stats::Totals;
+use crate::working::Working;
+
+/// Appends what precedes an item's block in an `Items` frame: which attempt it is sent for.
+pub(crate) fn begin_item(out: &mut Vec<u8>, item: u64, attempt: u32) {
+    out.extend_from_slice(&item.to_le_bytes());
+    out.extend_from_slice(&attempt.to_le_bytes());
+}
+
+/// The next item of an `Items` frame: the attempt it is sent for, and its encoding.
+pub(crate) fn next_item<'a>(fields: &mut Fields<'a>) -> Result<(Working, &'a [u8]), FrameError> {
+    Ok((Working::Item { item: fields.u64()?, attempt: fields.u32()? }, fields.block()?))
+}
 
 /// Appends a block whose content `fill` writes.
 pub(crate) fn block(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), FrameError> {
@@ -67,6 +82,7 @@ struct Journal {
     counts: Vec<(u32, u64)>,
     collected: Vec<(u32, Vec<u8>)>,
     events: Vec<Event>,
+    appended: Vec<(OsString, Vec<u64>)>,
     work: Work,
 }
 
@@ -86,8 +102,15 @@ pub(crate) fn encode_journal(entries: Entries, work: Work, out: &mut Vec<u8>) ->
     for (collector, values) in entries.collected {
         collected.push((collector, values.encode()?));
     }
-    let journal =
-        Journal { steps: entries.steps, counts: entries.counts, collected, events: entries.events, work };
+    let appended = entries.appended.into_iter().map(|(file, ids)| (file.as_os_str().into(), ids));
+    let journal = Journal {
+        steps: entries.steps,
+        counts: entries.counts,
+        collected,
+        events: entries.events,
+        appended: appended.collect(),
+        work,
+    };
     let bytes = postcard::to_stdvec(&journal)
         .map_err(|error| Failure::new(FailureKind::Codec, format!("a worker's journal: {error}")))?;
     out.extend_from_slice(&bytes);
@@ -105,7 +128,14 @@ pub(crate) fn decode_journal(bytes: &[u8], totals: &Totals) -> Result<(Entries, 
     for (collector, bytes) in &journal.collected {
         collected.push((*collector, totals.decode(*collector, bytes)?));
     }
-    let entries = Entries { steps: journal.steps, counts: journal.counts, collected, events: journal.events };
+    let appended = journal.appended.into_iter().map(|(file, ids)| (PathBuf::from(file).into(), ids));
+    let entries = Entries {
+        steps: journal.steps,
+        counts: journal.counts,
+        collected,
+        events: journal.events,
+        appended: appended.collect(),
+    };
     Ok((entries, journal.work))
 }
 

@@ -20,10 +20,12 @@ use crate::stage::exit::{Carrier, WireOut, codec_failure};
 use crate::stage::sink::{Cx, MakeSink};
 use crate::stats;
 use crate::wire::WireFns;
+use crate::working::Working;
 
 /// What every worker of a block runs, made before the fork.
 pub(crate) struct WorkerProgram<T> {
     pub(crate) block: BlockId,
+    pub(crate) name: Arc<str>,
     pub(crate) head: MakeSink<T>,
     pub(crate) wire: WireFns<T>,
     pub(crate) format: Format,
@@ -72,7 +74,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
         journal::leave_behind();
         stats::take_misuse();
         let out = WireOut::new(self.format);
-        let cx = Cx::new(run, Some((self.block, Carrier::Wire(std::rc::Rc::clone(&out)))));
+        let cx = Cx::new(run, &self.name, Some((self.block, Carrier::Wire(std::rc::Rc::clone(&out)))));
         cx.tx.add(std::rc::Rc::clone(&out) as _);
         // For the worker's whole life: it has no other journal.
         std::mem::forget(cx.tx.journal.enter());
@@ -121,11 +123,11 @@ impl<T: Send + 'static> WorkerProgram<T> {
                 Kind::Items => {
                     let (mut index, mut items) = (frame.number, Fields(frame.payload));
                     while !items.is_empty() {
-                        let item = items.block()?;
+                        let (at, item) = protocol::next_item(&mut items)?;
                         if claims.claim(index) {
                             let started = Instant::now();
                             claims.begin(started);
-                            let outcome = self.item(&mut attempt, item);
+                            let outcome = self.item(&mut attempt, item, at);
                             if outcome.is_err() {
                                 // What a panic left behind is let go.
                                 attempt.cx.tx.flush();
@@ -164,9 +166,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
         Ok(ORDERLY)
     }
 
-    fn item(&self, attempt: &mut Attempt<T>, bytes: &[u8]) -> Result<(), Failure> {
+    fn item(&self, attempt: &mut Attempt<T>, bytes: &[u8], at: Working) -> Result<(), Failure> {
         let item = (self.wire.decode)(self.format, bytes).map_err(codec_failure)?;
-        attempt.run(item)?;
+        attempt.run(item, at)?;
         if let Some(misuse) = stats::take_misuse() {
             attempt.cx.tx.undo();
             return Err(Failure::new(FailureKind::Error, misuse));

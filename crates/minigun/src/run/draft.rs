@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::exec::launch::Node;
 use crate::graph::Graph;
 use crate::limits::Limits;
+use crate::locked::Temporary;
 use crate::plan::hooks::Hooks;
 
 /// What the builder gathered.
@@ -15,6 +16,8 @@ pub(crate) struct Draft {
     pub(crate) nodes: Vec<Box<dyn Node>>,
     pub(crate) hooks: Hooks,
     pub(crate) attached: Vec<Arc<dyn Attached>>,
+    /// Files that are removed when the run is over, or when there will be none.
+    pub(crate) temporaries: Vec<Temporary>,
     pub(crate) limits: Limits,
     /// SIGINT and SIGTERM stop the run.
     pub(crate) signals: bool,

@@ -13,6 +13,7 @@ use crate::exec::launch::{Book, Crew, Launch};
 use crate::failure::Failure;
 use crate::graph;
 use crate::limits::Warning;
+use crate::locked::Temporary;
 use crate::plan::hooks::Hooks;
 use crate::process::{Plan, Processes};
 use crate::report::{Report, StageReport};
@@ -40,12 +41,13 @@ struct Inner {
     /// In a lock only so that `Running` can be shared between threads.
     hooks: Mutex<Hooks>,
     signals: Option<Signals>,
+    temporaries: Vec<Temporary>,
     started: Instant,
 }
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
 pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
-    let Draft { mut graph, nodes, mut hooks, attached, limits, signals } = draft;
+    let Draft { mut graph, nodes, mut hooks, attached, temporaries, limits, signals } = draft;
     let mistakes = graph::problems(&graph);
     if !mistakes.is_empty() {
         return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
@@ -79,6 +81,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         warnings,
         hooks: Mutex::default(),
         signals,
+        temporaries,
         started: Instant::now(),
     };
     shared.set_on_failure(std::mem::take(&mut hooks.on_failure));
@@ -210,6 +213,11 @@ impl Inner {
         }
         // Until here a signal is the run's.
         drop(self.signals);
+        for file in &self.temporaries {
+            if let Err(source) = file.remove() {
+                shared.fail(Error::LockedFile { what: "a temporary file is left", source });
+            }
+        }
         report.set_stopped(shared.stopped());
         shared.over();
         let error = shared.take_error();

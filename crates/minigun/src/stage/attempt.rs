@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::sink::{BoxSink, Cx, MakeSink};
 use crate::failure::Failure;
 pub(crate) use crate::failure::guarded;
+use crate::working::Working;
 
 /// One worker's steps, ready to be tried on items.
 pub(crate) struct Attempt<T> {
@@ -25,7 +26,14 @@ impl<T> Attempt<T> {
 
     /// Tries one item. On success its outputs are held back, ready to be committed; on failure nothing of
     /// it is left.
-    pub(crate) fn run(&mut self, item: T) -> Result<(), Failure> {
+    pub(crate) fn run(&mut self, item: T, at: Working) -> Result<(), Failure> {
+        self.cx.tx.journal.works_at(at);
+        let outcome = self.tried(item);
+        self.cx.tx.journal.works_at(Working::Nothing);
+        outcome
+    }
+
+    fn tried(&mut self, item: T) -> Result<(), Failure> {
         if self.broken {
             self.rebuild()?;
         }

@@ -12,6 +12,7 @@ use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
 use crate::graph::StageId;
 use crate::journal::Happened;
 use crate::stage::Keep;
+use crate::working::Working;
 
 /// Marks failures of what follows a block in the same worker: they are not the block's to retry or skip.
 pub(crate) struct Border<T> {
@@ -65,6 +66,8 @@ pub(crate) struct InlineBlock<T> {
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
     pub(crate) depth: u16,
+    /// It stands inside another block, whose attempts are the ones that have a number.
+    pub(crate) nested: bool,
     pub(crate) seen: u64,
 }
 
@@ -95,6 +98,25 @@ impl<T> InlineBlock<T> {
 
 impl<T> Sink<T> for InlineBlock<T> {
     fn push(&mut self, item: T) -> Result<(), Failure> {
+        let at = self.cx.tx.journal.working();
+        let outcome = self.attempts(item, at);
+        self.cx.tx.journal.works_at(at);
+        outcome
+    }
+
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.head.settle()
+    }
+
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.head.finish()?;
+        letters::finish(&mut self.letters)
+    }
+}
+
+impl<T> InlineBlock<T> {
+    /// Tries an item as often as the policy says; `at` is the attempt of the thread around it.
+    fn attempts(&mut self, item: T, at: Working) -> Result<(), Failure> {
         let number = self.seen;
         self.seen += 1;
         let mut item = item;
@@ -118,6 +140,9 @@ impl<T> Sink<T> for InlineBlock<T> {
                     }
                     item = again;
                     attempt += 1;
+                    if let (Working::Item { item, attempt: outer }, false) = (at, self.nested) {
+                        self.cx.tx.journal.works_at(Working::at(item, outer + attempt - 2));
+                    }
                 }
                 (Verdict::Skip, _) => {
                     let failed = FailedItem::new(&self.name, number, attempt, &failure, Fate::Skipped);
@@ -135,14 +160,5 @@ impl<T> Sink<T> for InlineBlock<T> {
                 _ => return Err(failure.after(attempt)),
             }
         }
-    }
-
-    fn settle(&mut self) -> Result<(), Failure> {
-        self.head.settle()
-    }
-
-    fn finish(&mut self) -> Result<(), Failure> {
-        self.head.finish()?;
-        letters::finish(&mut self.letters)
     }
 }

@@ -9,6 +9,7 @@ use super::exit::Carrier;
 use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::BlockId;
+use crate::journal::Journal;
 use crate::shared::Shared;
 
 /// Where a step's outputs go.
@@ -44,8 +45,10 @@ pub struct Cx {
 }
 
 impl Cx {
-    pub(crate) fn new(run: &Arc<Shared>, border: Option<(BlockId, Carrier)>) -> Self {
-        Cx { tx: Rc::new(Tx::new(run.id())), run: Arc::clone(run), border, again: false }
+    /// `stage` is the outermost block whose items the worker runs, or the stage outside any.
+    pub(crate) fn new(run: &Arc<Shared>, stage: &Arc<str>, border: Option<(BlockId, Carrier)>) -> Self {
+        let journal = Journal::new(run.id(), run.run(), Arc::clone(stage));
+        Cx { tx: Rc::new(Tx::new(journal)), run: Arc::clone(run), border, again: false }
     }
 }
 

@@ -10,6 +10,7 @@ use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::StageId;
 use crate::journal::StepCells;
+use crate::working::Working;
 
 /// What a step does with an item: a closure, or something that must be told of the end.
 pub(crate) trait StepRun<T, U> {
@@ -151,7 +152,10 @@ where
             Some(after) => guarded(|| after()).map_err(|failure| failure.at(&self.name).of_hook()),
             None => Ok(()),
         };
+        // What the step emits only now is committed or undone with the worker's end, as an attempt is.
+        self.tx.journal.works_at(Working::Rest);
         let run = self.run.finish(&mut self.out).map_err(|failure| failure.at(&self.name));
+        self.tx.journal.works_at(Working::Nothing);
         self.cells.pending_out.set(self.cells.pending_out.get() + std::mem::take(&mut self.out.emitted));
         let behind = self.out.take_failure().map_or(Ok(()), Err);
         own.and(run).and(behind).and(self.out.sink().finish())

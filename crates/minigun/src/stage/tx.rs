@@ -38,10 +38,10 @@ pub(crate) struct Savepoint {
 }
 
 impl Tx {
-    pub(crate) fn new(pipeline: u64) -> Self {
+    pub(crate) fn new(journal: Journal) -> Self {
         Tx {
             outlets: RefCell::new(Vec::new()),
-            journal: Rc::new(Journal::new(pipeline)),
+            journal: Rc::new(journal),
             blamed: RefCell::default(),
             passed: Cell::new(u16::MAX),
             broken: Cell::new(false),

@@ -12,6 +12,7 @@ use crate::process::crew::Again;
 use crate::process::frame::{self, Kind};
 use crate::process::ledger::Parcel;
 use crate::process::link::Stage;
+use crate::process::protocol;
 use crate::queue::{Kept, Pop};
 use crate::stage::exit::codec_failure;
 
@@ -127,6 +128,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         let mut parcels = parcels.into_iter();
         while out.len() < HELD_BYTES / 8 || carried.is_empty() {
             let Some(parcel) = parcels.next() else { break };
+            protocol::begin_item(&mut out, parcel.number, parcel.attempt());
             let at = out.len() + 4;
             out.extend_from_slice(&(parcel.bytes().len() as u32).to_le_bytes());
             out.extend_from_slice(parcel.bytes());
@@ -135,10 +137,15 @@ impl<T: Send + 'static> Slot<'_, T> {
         let (before, mut failed) = (carried.len(), Vec::new());
         while out.len() < HELD_BYTES / 8 || carried.is_empty() {
             let Some(kept) = items.pop_front() else { break };
+            let start = out.len();
+            protocol::begin_item(&mut out, kept.number, 1);
             let at = out.len() + 4;
             match self.encode(&kept.item, &mut out) {
                 Ok(()) => carried.push((at..out.len(), Err(kept))),
-                Err(failure) => failed.push((kept, failure)),
+                Err(failure) => {
+                    out.truncate(start);
+                    failed.push((kept, failure));
+                }
             }
         }
         self.pace.encoded(carried.len() - before, out.len());

@@ -11,6 +11,7 @@ use crate::process::ledger::Parcel;
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome};
 use crate::stage::letters::{self, Remains};
+use crate::working::Working;
 
 impl<T: Send + 'static> Slot<'_, T> {
     pub(super) fn receive(&mut self) -> Step<bool> {
@@ -143,7 +144,8 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// An item's outputs go on into the program, all or none.
     pub(super) fn arrived(&mut self, parcel: &Parcel<T>, body: &[u8]) -> Result<Step, FrameError> {
         let (format, name) = (self.block.settings.format, &self.block.name);
-        match self.arrival.outputs(format, body)? {
+        let of = Working::Item { item: parcel.number, attempt: parcel.attempt() };
+        match self.arrival.outputs(format, body, of)? {
             Ok(()) => {}
             Err(failure) => {
                 let attempts = parcel.attempts + 1;
