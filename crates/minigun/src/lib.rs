@@ -83,6 +83,9 @@ pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;
 pub use pipeline::source::Sender;
 pub use plan::Executor;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use process::fuzz;
 pub use report::{Outcome, Report, StageReport};
 pub use run::running::Running;
 pub use stage::handles::{Collector, Counter};
