@@ -92,6 +92,9 @@ pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;
 pub use pipeline::source::Sender;
 pub use plan::{Executor, cores};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use process::fuzz;
 pub use report::{Outcome, Report, StageReport};
 pub use run::exit::exit_code;
 pub use run::handle::Handle;

@@ -9,9 +9,13 @@ use crate::pid::Pid;
 /// How many threads this process has now.
 ///
 /// # Errors
-/// What reading `/proc/self/task` says, e.g. where `/proc` is not mounted.
+/// What reading `/proc/self/stat` says, e.g. where `/proc` is not mounted.
 pub fn threads() -> io::Result<usize> {
-    Ok(fs::read_dir("/proc/self/task")?.count())
+    // Not by listing `/proc/self/task`: where a thread ends meanwhile, the listing may end there too.
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // Behind the name in brackets, which may itself hold anything: the 18th field.
+    let count = stat.rsplit_once(')').and_then(|(_, fields)| fields.split_whitespace().nth(17)?.parse().ok());
+    count.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat has no count of threads"))
 }
 
 /// The open descriptors of this process and what each leads to, e.g. `socket:[4711]`.

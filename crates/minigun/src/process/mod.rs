@@ -7,12 +7,15 @@
 //! | `board` | shared memory in which a worker claims the item it runs |
 //! | `ledger` | what is in flight to one worker |
 //! | `worker`, `outbox` | the worker's loop, and its results on their way back |
+//! | `fuzz` | what arrives on a socket, for the fuzz targets |
 //! | `slot`, `crew`, `link`, `pace`, `arrival` | the program's side of one worker, and what slots share |
 
 mod arrival;
 mod board;
 mod crew;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod ledger;
 mod link;
 mod outbox;

@@ -52,6 +52,14 @@ pub(crate) enum ItemOutcome {
     Failed = 1,
 }
 
+/// The two parts of a `Results` frame.
+pub(crate) fn results_and_journal(payload: &[u8]) -> Result<(Fields<'_>, &[u8]), FrameError> {
+    let (rest, length) = payload.split_last_chunk().ok_or(FrameError::Short)?;
+    let at = rest.len().checked_sub(u32::from_le_bytes(*length) as usize).ok_or(FrameError::Short)?;
+    let (results, journal) = rest.split_at(at);
+    Ok((Fields(results), journal))
+}
+
 /// One item's result in a `Results` frame.
 pub(crate) struct ItemResult<'a> {
     pub(crate) index: u64,

@@ -167,7 +167,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
     }
 
     fn item(&self, attempt: &mut Attempt<T>, bytes: &[u8], at: Working) -> Result<(), Failure> {
-        let item = (self.wire.decode)(self.format, bytes).map_err(codec_failure)?;
+        let item = guarded(|| (self.wire.decode)(self.format, bytes).map_err(codec_failure))?;
         attempt.run(item, at)?;
         if let Some(misuse) = stats::take_misuse() {
             attempt.cx.tx.undo();

@@ -4,6 +4,8 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
+use super::attempt::guarded;
+use super::exit::codec_failure;
 use crate::codec::Format;
 use crate::failure::Failure;
 use crate::journal::{Journal, Values};
@@ -94,13 +96,13 @@ impl<T: Wire> Values for Gathered<T> {
 
     fn encode(&self) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
-        Format::default().encode(&self.0, &mut bytes).map_err(super::exit::codec_failure)?;
+        guarded(|| Format::default().encode(&self.0, &mut bytes).map_err(codec_failure))?;
         Ok(bytes)
     }
 }
 
 /// Decodes what [`Values::encode`] made of a collector's values.
 pub(crate) fn decode_values<T: Wire>(bytes: &[u8]) -> Result<Box<dyn Values>, Failure> {
-    let values = Format::default().decode::<Vec<T>>(bytes).map_err(super::exit::codec_failure)?;
+    let values = guarded(|| Format::default().decode::<Vec<T>>(bytes).map_err(codec_failure))?;
     Ok(Box::new(Gathered(values)))
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -41,7 +41,8 @@ impl Scene {
         thread::spawn(move || {
             if watched.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
                 // Not through `eprintln`, which the test harness captures.
-                let text = format!("{test} has hung (seed {seed}); its processes: {}\n", family());
+                let text =
+                    format!("{test} has hung (seed {seed}); its threads and processes: {}\n", family());
                 let _ = std::io::stderr().write_all(text.as_bytes());
                 std::process::abort();
             }
@@ -65,9 +66,14 @@ fn open_fds() -> BTreeSet<(i32, PathBuf)> {
     procfs::open_fds().unwrap().into_iter().filter(|(_, target)| *target != listing).collect()
 }
 
-/// The processes under this one, for a message.
+/// The threads of this process and the processes under it, for a message.
 fn family() -> String {
     let mut text = String::new();
+    for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        let call = fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
+        text.push_str(&format!("\n  thread {:?} {} in {call}", thread.file_name(), name.trim()));
+    }
     for zygote in procfs::children_of(Pid::current()).unwrap_or_default() {
         text.push_str(&format!("\n  {zygote} {:?}", procfs::title(zygote)));
         for worker in procfs::children_of(zygote).unwrap_or_default() {
@@ -223,7 +229,7 @@ impl Program {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{role}/{}-{number}", std::process::id());
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", test, "--nocapture"])
+            .args(["--exact", test, "--nocapture", "--include-ignored"])
             .env(ROLE, &mark)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -240,18 +246,49 @@ impl Program {
     /// Every living process that began as this program, whoever its parent is by now: forks inherit the
     /// environment.
     pub(crate) fn processes(&self) -> Vec<Pid> {
+        Program::marked(&self.mark)
+    }
+
+    /// Waits for its end. What outlives it is ended then.
+    pub(crate) fn finish(mut self) -> Finished {
+        // It must not wait for somebody who reads.
+        let (out, err) = (read_all(self.child.stdout.take()), read_all(self.child.stderr.take()));
+        let success = self.child.wait().unwrap().success();
+        let left = self.processes();
+        left.iter().for_each(|pid| drop(minigun_os::kill(*pid, Signal::KILL)));
+        Finished { success, text: out.join().unwrap() + &err.join().unwrap(), left }
+    }
+
+    fn marked(mark: &[u8]) -> Vec<Pid> {
         let mut found = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()).and_then(Pid::new) else {
                 continue;
             };
             let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-            if environment.split(|byte| *byte == 0).any(|variable| variable == self.mark) {
+            if environment.split(|byte| *byte == 0).any(|variable| variable == mark) {
                 found.push(pid);
             }
         }
         found
     }
+}
+
+/// How a program ended.
+pub(crate) struct Finished {
+    pub(crate) success: bool,
+    /// What it printed: first to its standard output, then to standard error.
+    pub(crate) text: String,
+    /// Processes of it that outlived it.
+    pub(crate) left: Vec<Pid>,
+}
+
+fn read_all(stream: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stream.map(|mut stream| stream.read_to_end(&mut bytes).unwrap());
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 /// Descriptors broken on purpose, behind the back of whoever owns them. Only for a worker about to be lost.

@@ -14,6 +14,7 @@ use crate::process::ledger::Parcel;
 use crate::process::link::Stage;
 use crate::process::protocol;
 use crate::queue::{Kept, Pop};
+use crate::stage::attempt::guarded;
 use crate::stage::exit::codec_failure;
 
 impl<T: Send + 'static> Slot<'_, T> {
@@ -191,8 +192,9 @@ impl<T: Send + 'static> Slot<'_, T> {
     pub(super) fn encode(&mut self, item: &T, out: &mut Vec<u8>) -> Result<(), Failure> {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
-        let format = self.block.settings.format;
-        let mut encoded = (self.block.wire.encode)(format, item, out).map_err(codec_failure);
+        let (format, wire) = (self.block.settings.format, self.block.wire);
+        // The user's `Serialize`: if it panics, that is its item's failure.
+        let mut encoded = guarded(|| (wire.encode)(format, item, out).map_err(codec_failure));
         let length = out.len() - start - 4;
         if encoded.is_ok() && length > LARGEST_ITEM {
             let text =
@@ -201,7 +203,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         if encoded.is_ok() && self.unchecked > 0 {
             self.unchecked -= 1;
-            encoded = (self.block.wire.check)(format, item, &out[start + 4..]).map_err(codec_failure);
+            encoded = guarded(|| (wire.check)(format, item, &out[start + 4..]).map_err(codec_failure));
         }
         match encoded {
             Ok(()) => out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes()),

@@ -105,10 +105,7 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     pub(super) fn results(&mut self, passed: u64, payload: &[u8]) -> Result<Step, FrameError> {
-        let at = payload.len().checked_sub(4).ok_or(FrameError::Short)?;
-        let journal = Fields(&payload[at..]).u32()? as usize;
-        let at = at.checked_sub(journal).ok_or(FrameError::Short)?;
-        let mut fields = Fields(&payload[..at]);
+        let (mut fields, journal) = protocol::results_and_journal(payload)?;
         let (mut completed, mut resolved) = (0, 0);
         let mut step = Ok(());
         while step.is_ok() && !fields.is_empty() {
@@ -138,7 +135,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         if !unresolved.is_empty() {
             return Err(FrameError::Content("items were passed over without a result"));
         }
-        Ok(self.journal(&payload[at..at + journal]))
+        Ok(self.journal(journal))
     }
 
     /// An item's outputs go on into the program, all or none.
