@@ -3,12 +3,12 @@
 //! | part | what it gives |
 //! |---|---|
 //! | [`ForkGuard`], [`fork`], [`fork_worker`] | a fork that is safe in a threaded program, and a cheap one for a process proved [`SingleThreaded`] |
-//! | [`child`] | what a forked child does to itself: signals, standard input, process group, title |
+//! | [`child`] | what a forked child does to itself: signals, standard streams, process group, title, limits |
 //! | [`EngineFd`], [`close_engine_fds_except`] | every descriptor is registered, so that a child can drop what it must not hold |
-//! | [`Socket`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
+//! | [`Socket`], [`pipe`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
 //! | [`Board`] | memory shared with workers, seen as atomics |
 //! | [`ChildSignals`], [`reap_any`], [`ended_child`], [`Process`], [`kill`] | who has ended and how; signals that cannot hit a stranger |
-//! | [`procfs`] | what `/proc` says about threads, descriptors and children |
+//! | [`procfs`] | what `/proc` says about threads, descriptors, children and memory |
 //!
 //! A descriptor value belongs to the process that made it. In a forked child it goes on working (the child
 //! has its own copy of the number) until [`close_engine_fds_except`] closes it there; from then on its methods
@@ -23,6 +23,7 @@
 #![warn(missing_docs)]
 
 mod ending;
+mod oom;
 mod pid;
 
 #[cfg(all(target_os = "linux", not(minigun_no_fork)))]
@@ -36,9 +37,10 @@ mod stub;
 use stub as system;
 
 pub use ending::{Ending, Reaped};
+pub use oom::OomKills;
 pub use pid::{Pid, Signal};
 pub use system::{
-    Board, ChildSignals, Control, Descriptor, EngineFd, Event, ForkGuard, Interest, Process, SingleThreaded,
-    Socket, Watch, child, close_engine_fds_except, ended_child, fork, fork_worker, in_worker, kill,
-    kill_group, poll, procfs, reap, reap_any, supported,
+    Board, ChildSignals, Control, Descriptor, EngineFd, Event, ForkGuard, Interest, PipeReader, PipeWriter,
+    Process, SingleThreaded, Socket, Watch, child, close_engine_fds_except, ended_child, fork, fork_worker,
+    in_worker, kill, kill_group, pipe, poll, procfs, reap, reap_any, supported,
 };
