@@ -54,6 +54,7 @@ mod exec;
 mod failure;
 mod graph;
 mod journal;
+mod panics;
 mod pipeline;
 mod plan;
 mod process;
@@ -87,7 +88,7 @@ pub use report::{Outcome, Report, StageReport};
 pub use run::running::Running;
 pub use stage::handles::{Collector, Counter};
 pub use stage::output::{Output, Stopped};
-pub use stats::StageFigures;
+pub use stats::{Deaths, StageFigures};
 pub use wire::Wire;
 
 /// The README's program is compiled and run by `cargo test`.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 
 use crate::error::Error;
-use crate::failure::FailedItem;
+use crate::failure::{FailedItem, beneath};
 use crate::graph::Graph;
 use crate::shared::Shared;
 use crate::stage::handles::{Collector, Counter, Gathered};
-use crate::stats::{StageFigures, Totals};
+use crate::stats::{Deaths, StageFigures, Totals};
 use crate::wire::Wire;
 
 /// What a run did. `Display` prints a table.
@@ -35,6 +35,8 @@ pub struct StageReport {
     pub figures: StageFigures,
     /// Items it skipped, the first of them with their errors.
     pub skipped: Vec<FailedItem>,
+    /// Deaths of its block's worker processes by their cause, the most frequent first.
+    pub deaths: Vec<Deaths>,
 }
 
 /// Something whose value is read from the report.
@@ -57,6 +59,7 @@ impl Report {
                 place: stage.block.map_or(String::new(), |block| graph.place(block)),
                 figures: stats.figures(),
                 skipped: stats.failures(),
+                deaths: stats.deaths(),
             })
             .collect();
         Report { pipeline: shared.name().to_string(), totals: Arc::clone(shared.totals()), stages, elapsed }
@@ -188,10 +191,16 @@ impl fmt::Display for Report {
             writeln!(f, "  {name}: {count}")?;
         }
         for stage in &self.stages {
+            for Deaths { cause, count } in &stage.deaths {
+                let workers = if *count == 1 { "worker" } else { "workers" };
+                writeln!(f, "  {count} {workers} of `{}` died: {cause}", stage.name)?;
+            }
+        }
+        for stage in &self.stages {
             for item in &stage.skipped {
                 writeln!(
                     f,
-                    "  skipped item {} of `{}` after {}: {}",
+                    "  skipped item {} of `{}` after {}: {}{}",
                     item.item,
                     item.stage,
                     if item.attempts == 1 {
@@ -199,7 +208,8 @@ impl fmt::Display for Report {
                     } else {
                         format!("{} attempts", item.attempts)
                     },
-                    item.error
+                    item.error,
+                    beneath(item.details.as_deref())
                 )?;
             }
         }

@@ -36,7 +36,7 @@ impl<T: Send + 'static> Context<T> for ForkContext {
 fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
     let queue = Arc::new(Queue::new(block.placement.settings.queue, true));
     let sink = into_queue(&queue);
-    Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None }, sink))
+    Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
 }
 
 /// A block in worker processes: a queue, and a thread in the program for every worker.
@@ -45,6 +45,8 @@ struct ProcessNode<T> {
     block: Arc<Placed<T>>,
     /// `None`: there are no processes here, and the block said that threads will do.
     berth: Option<Berth>,
+    /// Its workers stop for a debugger.
+    debugged: bool,
 }
 
 impl<T: Send + 'static> ProcessNode<T> {
@@ -64,12 +66,15 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             Err(_) if placement.settings.or_threads => return Ok(()),
             Err(source) => return Err(Error::Unsupported { stage: self.block.name.to_string(), source }),
         }
+        self.debugged = process::is_debugged(&self.block.name, &self.block.stages);
         let program = WorkerProgram {
             block: self.block.def.id,
             head: Arc::clone(&self.block.head),
             wire: self.wire()?,
             format: placement.settings.format,
             serves: if is_fresh(placement.executor) { 1 } else { u64::MAX },
+            limits: placement.settings.limits,
+            debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
         };
         self.berth = Some(plan.add(Arc::new(program), placement.executor.workers()));
         Ok(())
@@ -113,6 +118,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             name: Arc::clone(&self.block.name),
             number: berth.number,
             fresh: is_fresh(placement.executor),
+            debugged: self.debugged,
         });
         for slot in 0..workers {
             let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));

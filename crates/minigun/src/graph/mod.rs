@@ -98,6 +98,13 @@ pub enum Mistake {
         /// The batch stage.
         stage: String,
     },
+    /// A setting that only worker processes can enforce, on a block that has none.
+    NeedsProcess {
+        /// The block's steps.
+        block: String,
+        /// The setting.
+        setting: &'static str,
+    },
     /// `before` or `after` does not stand right behind a stage.
     NoStage {
         /// Which of the two.
@@ -137,6 +144,11 @@ impl fmt::Display for Mistake {
             Mistake::EmptyBatch { stage } => {
                 write!(f, "`{stage}` makes batches of 0 items: give it at least 1")
             }
+            Mistake::NeedsProcess { block, setting } => write!(
+                f,
+                "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
+                 `process_per_batch:n`, or remove the setting"
+            ),
             Mistake::NoStage { hook } => {
                 write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")
             }
@@ -233,13 +245,17 @@ impl Graph {
         }
     }
 
+    /// The names of the stages in a block.
+    pub(crate) fn stages_of(&self, block: BlockId) -> Vec<String> {
+        self.stages.iter().filter(|s| self.stands_in(s.block, block)).map(|s| s.name.clone()).collect()
+    }
+
     /// The steps of a block, as a name for it.
     pub(crate) fn block_name(&self, block: BlockId) -> String {
-        let names: Vec<_> =
-            self.stages.iter().filter(|s| self.stands_in(s.block, block)).map(|s| s.name.as_str()).collect();
+        let names = self.stages_of(block);
         match names.as_slice() {
             [] => "(empty block)".to_string(),
-            [one] => (*one).to_string(),
+            [one] => one.clone(),
             [first, .., last] if names.len() > 3 => format!("{first} … {last}"),
             few => few.join(" + "),
         }

@@ -82,7 +82,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         f: impl FnOnce(Flow<T, P::Scope>) -> R,
     ) -> R::Outer {
         let placement = place.placement();
-        let (executor, policy) = (placement.executor, placement.policy);
+        let (executor, policy, limits) = (placement.executor, placement.policy, placement.settings.limits);
         let (def, inner) = self.home.graph(|graph| {
             let outer = self.block.as_ref().map(|block| block.id);
             let def = Arc::new(BlockDef {
@@ -96,9 +96,16 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             (def, Spot::<T>::new(graph, Vec::new(), vec![self.spot.id], None))
         });
         let outer = f(Flow::at(&self.home, inner.clone(), Some(Arc::clone(&def)))).outer(&def, &self.home);
-        let (stage, name) = self.home.graph(|graph| (graph.first_of(def.id), graph.block_name(def.id)));
-        let placed =
-            Placed { def, head: inner.make(), placement, stage, name: name.into(), nested: !S::PROGRAM };
+        let (stage, name, stages) = self.home.graph(|graph| {
+            let (stage, name) = (graph.first_of(def.id), graph.block_name(def.id));
+            let needs = |setting| Mistake::NeedsProcess { block: name.clone(), setting };
+            if !executor.forks() {
+                graph.mistakes.extend(limits.made().map(needs));
+            }
+            (stage, name, graph.stages_of(def.id))
+        });
+        let (head, name, nested) = (inner.make(), name.into(), !S::PROGRAM);
+        let placed = Placed { def, head, placement, stage, name, stages, nested };
         let stand = exec::context(executor).place(placed);
         self.home.add(stand.node);
         self.spot.point.attach(stand.sink);

@@ -7,4 +7,4 @@ mod placement;
 pub(crate) use block::BlockDef;
 pub(crate) use block::Spot;
 pub use placement::Executor;
-pub(crate) use placement::{Placed, Placement, Settings, default_policy};
+pub(crate) use placement::{Limits, Placed, Placement, Settings, default_policy};

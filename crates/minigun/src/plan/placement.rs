@@ -73,6 +73,11 @@ impl fmt::Display for Executor {
 }
 
 impl Executor {
+    /// Whether its workers are processes.
+    pub(crate) fn forks(self) -> bool {
+        matches!(self, Executor::Processes(_) | Executor::ProcessPerBatch(_))
+    }
+
     pub(crate) fn workers(self) -> usize {
         match self {
             Executor::Inline => 1,
@@ -95,6 +100,26 @@ pub(crate) struct Settings {
     pub(crate) window: Duration,
     pub(crate) crash_attempts: u32,
     pub(crate) or_threads: bool,
+    pub(crate) limits: Limits,
+}
+
+/// What each worker process of a block may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// Bytes of address space beyond what it inherits.
+    pub(crate) memory: Option<u64>,
+    pub(crate) cpu: Option<Duration>,
+    /// Added to its niceness.
+    pub(crate) nice: Option<i32>,
+}
+
+impl Limits {
+    /// The settings that were made.
+    pub(crate) fn made(&self) -> impl Iterator<Item = &'static str> {
+        let made =
+            [self.memory.map(|_| "memory_limit"), self.cpu.map(|_| "cpu_limit"), self.nice.map(|_| "nice")];
+        made.into_iter().flatten()
+    }
 }
 
 impl Default for Settings {
@@ -106,6 +131,7 @@ impl Default for Settings {
             window: defaults::RESTART_WINDOW,
             crash_attempts: defaults::CRASH_ATTEMPTS,
             or_threads: false,
+            limits: Limits::default(),
         }
     }
 }
@@ -128,6 +154,8 @@ pub(crate) struct Placed<T> {
     /// The stage on which the block's books are kept.
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
+    /// The stages inside.
+    pub(crate) stages: Vec<String>,
     /// It stands inside another block.
     pub(crate) nested: bool,
 }

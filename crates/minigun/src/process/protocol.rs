@@ -116,6 +116,7 @@ struct WireFailure {
     error: String,
     reach: u16,
     attempts: u32,
+    details: Option<String>,
 }
 
 pub(crate) fn encode_failure(failure: &Failure) -> Vec<u8> {
@@ -125,6 +126,7 @@ pub(crate) fn encode_failure(failure: &Failure) -> Vec<u8> {
         error: failure.chain(),
         reach: failure.reach(),
         attempts: failure.attempts(0),
+        details: failure.details().map(str::to_string),
     };
     postcard::to_stdvec(&wire).unwrap_or_default()
 }
@@ -138,5 +140,5 @@ pub(crate) fn decode_failure(bytes: &[u8]) -> Failure {
     if let Some(stage) = wire.stage {
         failure = failure.at(&stage);
     }
-    failure.behind(wire.reach).after(wire.attempts)
+    failure.behind(wire.reach).after(wire.attempts).with_details(wire.details)
 }

@@ -7,11 +7,13 @@ use minigun_os::Socket;
 
 use super::board::Claims;
 use super::frame::{self, Fields, FrameError, Kind, Reader};
+use super::limits;
 use super::outbox::{Lost, Outbox};
 use super::protocol::{self, Work};
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::BlockId;
+use crate::plan::Limits;
 use crate::plan::hooks::ForkHook;
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
@@ -28,6 +30,9 @@ pub(crate) struct WorkerProgram<T> {
     pub(crate) format: Format,
     /// Items after which the worker ends by itself.
     pub(crate) serves: u64,
+    pub(crate) limits: Limits,
+    /// The block's name, if its workers stop for a debugger.
+    pub(crate) debugged: Option<Arc<str>>,
 }
 
 /// A worker program without its item type.
@@ -64,6 +69,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
         run: &Arc<Shared>,
         hooks: &[ForkHook],
     ) -> Result<Option<Ready<T>>, Lost> {
+        if let Some(block) = &self.debugged {
+            limits::await_debugger(block);
+        }
         send(socket, Kind::Hello, 0, &[])?;
         let out = WireOut::new(self.format);
         let cx = Cx::new(run, Some((self.block, Carrier::Wire(std::rc::Rc::clone(&out)))));
@@ -71,7 +79,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
         // For the worker's whole life: it has no other journal.
         std::mem::forget(cx.tx.journal.enter());
         let journal = std::rc::Rc::clone(&cx.tx.journal);
-        let hooked = guarded(|| hooks.iter().try_for_each(|hook| hook())).map_err(|f| f.at("after_fork"));
+        let limited = limits::limit(self.limits);
+        let hooked = limited.and_then(|()| {
+            guarded(|| hooks.iter().try_for_each(|hook| hook())).map_err(|f| f.at("after_fork"))
+        });
         let built = hooked.and_then(|()| Attempt::new(Arc::clone(&self.head), cx)).and_then(|attempt| {
             journal.commit();
             let mut bytes = Vec::new();

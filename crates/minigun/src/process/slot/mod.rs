@@ -40,6 +40,8 @@ pub(crate) struct SlotBlock<T> {
     pub(crate) number: u32,
     /// Each worker serves one item.
     pub(crate) fresh: bool,
+    /// Its workers stop for a debugger, and are given all the time they take.
+    pub(crate) debugged: bool,
 }
 
 /// The thread of one slot.
@@ -132,7 +134,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         match self.processes.spawn(self.block.number, self.index as u32, &title) {
             Ok(process) => {
                 process.on_end(&self.desk.event);
-                self.link = Some(Link::new(process));
+                self.link = Some(Link::new(process, self.block.debugged));
                 Ok(())
             }
             Err(error) => self.fail(self.zygote_error(error)),
