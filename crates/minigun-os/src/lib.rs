@@ -3,13 +3,13 @@
 //! | part | what it gives |
 //! |---|---|
 //! | [`ForkGuard`], [`fork`], [`fork_worker`] | a fork that is safe in a threaded program, and a cheap one for a process proved [`SingleThreaded`] |
-//! | [`child`] | what a forked child does to itself: signals, standard input, process group, title |
+//! | [`child`] | what a forked child does to itself: signals, standard streams, process group, title, limits |
 //! | [`EngineFd`], [`close_engine_fds_except`] | every descriptor is registered, so that a child can drop what it must not hold |
-//! | [`Socket`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
+//! | [`Socket`], [`pipe`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
 //! | [`Board`], [`Flag`] | memory shared with workers, seen as atomics; a word of it that they can wait for |
 //! | [`ChildSignals`], [`reap_any`], [`ended_child`], [`Process`], [`kill`] | who has ended and how; signals that cannot hit a stranger |
 //! | [`disposition`] | what a signal does in this process |
-//! | [`procfs`] | what `/proc` says about threads, descriptors and children |
+//! | [`procfs`] | what `/proc` says about threads, descriptors, children and memory |
 //!
 //! A descriptor value belongs to the process that made it. In a forked child it goes on working (the child
 //! has its own copy of the number) until [`close_engine_fds_except`] closes it there; from then on its methods
@@ -25,6 +25,7 @@
 
 mod disposition;
 mod ending;
+mod oom;
 mod pid;
 
 #[cfg(all(target_os = "linux", not(minigun_no_fork)))]
@@ -39,9 +40,10 @@ use stub as system;
 
 pub use disposition::{Disposition, disposition};
 pub use ending::{Ending, Reaped};
+pub use oom::OomKills;
 pub use pid::{Pid, Signal};
 pub use system::{
-    Board, ChildSignals, Control, Descriptor, EngineFd, Event, Flag, ForkGuard, Interest, Process,
-    SingleThreaded, Socket, Watch, child, close_engine_fds_except, ended_child, fork, fork_worker, in_worker,
-    kill, kill_group, poll, procfs, reap, reap_any, supported, unforked,
+    Board, ChildSignals, Control, Descriptor, EngineFd, Event, Flag, ForkGuard, Interest, PipeReader,
+    PipeWriter, Process, SingleThreaded, Socket, Watch, child, close_engine_fds_except, ended_child, fork,
+    fork_worker, in_worker, kill, kill_group, pipe, poll, procfs, reap, reap_any, supported, unforked,
 };

@@ -62,6 +62,8 @@ impl Signal {
     pub const CONT: Signal = Signal(18);
     /// Stops a process; cannot be caught.
     pub const STOP: Signal = Signal(19);
+    /// The limit of processor time was reached.
+    pub const XCPU: Signal = Signal(24);
     /// Output of a background process to a terminal that forbids it.
     pub const TTOU: Signal = Signal(22);
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::time::Duration;
 
 use crate::ending::{Ending, Reaped};
+use crate::oom::OomKills;
 use crate::pid::{Pid, Signal};
 
 /// What no value can be made of.
@@ -74,6 +75,19 @@ absent! {
     EngineFd {
         fn number(self: &Self) -> i32;
         fn keep_for_life(self: Self) -> ();
+        fn keep_in_children(self: &Self) -> ();
+    }
+}
+absent! {
+    /// The end of a pipe that is read.
+    PipeReader {
+        fn try_read(self: &Self, into: &mut [u8]) -> io::Result<usize>;
+    }
+}
+absent! {
+    /// The end of a pipe that is written to.
+    PipeWriter {
+        fn keep_in_children(self: &Self) -> ();
     }
 }
 absent! {
@@ -139,7 +153,7 @@ absent! {
         fn wait(self: &Self, bound: Option<Duration>) -> io::Result<Option<Ending>>;
     }
 }
-descriptor!(EngineFd Socket Control Event ChildSignals Process);
+descriptor!(EngineFd PipeReader PipeWriter Socket Control Event ChildSignals Process);
 
 /// Something that is one engine descriptor.
 pub trait Descriptor {
@@ -184,33 +198,58 @@ pub enum Interest {
 
 /// One entry of a [`poll`].
 #[derive(Debug)]
-pub struct Watch<'a>(&'a EngineFd);
+pub struct Watch<'a>(Option<&'a EngineFd>);
 
 impl<'a> Watch<'a> {
     /// Watches a descriptor.
     pub fn new(descriptor: &'a dyn Descriptor, _interest: Interest) -> Watch<'a> {
-        Watch(descriptor.engine_fd())
+        Watch(Some(descriptor.engine_fd()))
     }
 
-    /// Cannot be called.
+    /// Nothing is ever found.
+    pub fn standard_error() -> Watch<'static> {
+        Watch(None)
+    }
+
+    /// Never.
     pub fn is_ready(&self) -> bool {
-        match self.0.0 {}
+        match self.0 {
+            Some(fd) => match fd.0 {},
+            None => false,
+        }
     }
 
-    /// Cannot be called.
+    /// Never.
     pub fn readable(&self) -> bool {
-        match self.0.0 {}
+        match self.0 {
+            Some(fd) => match fd.0 {},
+            None => false,
+        }
     }
 
-    /// Cannot be called.
+    /// Never.
     pub fn writable(&self) -> bool {
-        match self.0.0 {}
+        match self.0 {
+            Some(fd) => match fd.0 {},
+            None => false,
+        }
     }
 
-    /// Cannot be called.
+    /// Never.
     pub fn hung_up(&self) -> bool {
-        match self.0.0 {}
+        match self.0 {
+            Some(fd) => match fd.0 {},
+            None => false,
+        }
     }
+}
+
+/// Refuses.
+///
+/// # Errors
+/// Always `Unsupported`.
+pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
+    refuse("pipe")
 }
 
 /// Refuses.
@@ -303,7 +342,7 @@ pub fn reap(_pid: Pid, _wait: bool) -> io::Result<Option<Reaped>> {
 /// What a forked child does to itself; there is none.
 #[allow(clippy::missing_errors_doc, reason = "each says the same")]
 pub mod child {
-    use super::{Pid, Signal, io, refuse};
+    use super::{Duration, Pid, PipeWriter, Signal, io, refuse};
 
     /// Does nothing.
     pub fn reset_signal_handlers() {}
@@ -326,6 +365,29 @@ pub mod child {
         refuse("dup2")
     }
 
+    /// Cannot be called.
+    pub fn redirect_stderr(into: &PipeWriter) -> io::Result<()> {
+        match into.0 {}
+    }
+
+    /// Refuses.
+    pub fn limit_memory(_extra: u64) -> io::Result<()> {
+        refuse("setrlimit")
+    }
+
+    /// Refuses.
+    pub fn limit_cpu(_time: Duration) -> io::Result<()> {
+        refuse("setrlimit")
+    }
+
+    /// Refuses.
+    pub fn nice(_add: i32) -> io::Result<()> {
+        refuse("setpriority")
+    }
+
+    /// Does nothing.
+    pub fn allow_debugger() {}
+
     /// Refuses.
     pub fn own_process_group() -> io::Result<()> {
         refuse("setpgid")
@@ -345,7 +407,7 @@ pub mod child {
 pub mod procfs {
     use std::path::PathBuf;
 
-    use super::{Pid, io, refuse};
+    use super::{OomKills, Pid, io, refuse};
 
     /// Refuses.
     pub fn threads() -> io::Result<usize> {
@@ -365,6 +427,21 @@ pub mod procfs {
     /// Refuses.
     pub fn children_of(_parent: Pid) -> io::Result<Vec<Pid>> {
         refuse("/proc")
+    }
+
+    /// Refuses.
+    pub fn private_memory() -> io::Result<u64> {
+        refuse("/proc")
+    }
+
+    /// Refuses.
+    pub fn mapped_memory() -> io::Result<u64> {
+        refuse("/proc")
+    }
+
+    /// Not known here.
+    pub fn oom_kills() -> OomKills {
+        OomKills::default()
     }
 
     /// Not known here.

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use minigun_os::{
-    Board, Ending, ForkGuard, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child, fork,
-    fork_worker, in_worker, kill, kill_group, procfs, reap, reap_any, unforked,
+    Board, Ending, ForkGuard, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child,
+    close_engine_fds_except, fork, fork_worker, in_worker, kill, kill_group, pipe, procfs, reap, reap_any,
+    unforked,
 };
 
 fn forked(run: impl FnOnce(SingleThreaded) -> i32) -> Pid {
@@ -168,4 +169,73 @@ fn a_process_is_alive_until_it_begins_to_leave() {
     assert_eq!(minigun_os::poll(&mut [Watch::new(&process, Interest::Read)], None).unwrap(), 1);
     assert!(!procfs::is_alive(pid), "a zombie");
     reap(pid, true).unwrap();
+}
+
+/// What a child does to standard error arrives in the pipe, although it closed every other descriptor.
+#[test]
+fn a_child_prints_into_a_pipe_that_was_kept_for_it() {
+    let (reader, writer) = pipe().unwrap();
+    let (other, its_writer) = pipe().unwrap();
+    let pid = forked(|alone| {
+        writer.keep_in_children();
+        close_engine_fds_except(&alone, &[]);
+        assert!(child::redirect_stderr(&its_writer).is_err(), "that one was closed");
+        child::redirect_stderr(&writer).unwrap();
+        std::io::Write::write_all(&mut std::io::stderr(), b"last words\n").unwrap();
+        0
+    });
+    assert_eq!(reap(pid, true).unwrap().unwrap().ending, Ending::Code(0));
+    let mut text = [0; 64];
+    let count = reader.try_read(&mut text).unwrap();
+    assert_eq!(&text[..count], b"last words\n");
+    assert_eq!(reader.try_read(&mut text).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    drop(writer);
+    // The children of other tests hold copies until they end.
+    minigun_os::poll(&mut [Watch::new(&reader, Interest::Read)], None).unwrap();
+    assert_eq!(reader.try_read(&mut text).unwrap(), 0, "nobody holds the other end any more");
+    drop((other, its_writer));
+}
+
+/// The program's own memory does not count: a child that inherits more than the limit lives.
+#[test]
+fn memory_is_limited_relative_to_what_was_inherited() {
+    let inherited = std::hint::black_box(vec![1_u8; 256 << 20]);
+    let ending = ending_of(|_| {
+        child::limit_memory(32 << 20).unwrap();
+        let mut small: Vec<u8> = Vec::new();
+        let mut large: Vec<u8> = Vec::new();
+        let fits = small.try_reserve_exact(8 << 20).is_ok();
+        let too_large = large.try_reserve_exact(128 << 20).is_err();
+        i32::from(fits) + 2 * i32::from(too_large)
+    });
+    assert_eq!(ending, Ending::Code(3));
+    drop(inherited);
+}
+
+#[test]
+fn processor_time_is_limited_in_whole_seconds_and_a_signal_says_so() {
+    let ending = ending_of(|_| {
+        child::reset_signal_handlers();
+        child::unblock_all_signals().unwrap();
+        child::limit_cpu(Duration::from_millis(10)).unwrap();
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    assert!(matches!(ending, Ending::Signal { signal: Signal::XCPU, .. }), "{ending}");
+}
+
+#[test]
+fn niceness_is_added() {
+    let niceness = || -> i32 {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+        let fields: Vec<_> = stat[stat.rfind(')').unwrap() + 1..].split_whitespace().collect();
+        fields[16].parse().unwrap()
+    };
+    let before = niceness();
+    let ending = ending_of(move |_| {
+        child::nice(3).unwrap();
+        niceness() - before
+    });
+    assert_eq!(ending, Ending::Code(3.min(19 - before)));
 }

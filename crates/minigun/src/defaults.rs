@@ -39,6 +39,10 @@ pub const GRACE: Duration = Duration::from_secs(5);
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait of [`Backoff::default`](crate::Backoff).
 pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Lines of a dead worker's standard error that are told with its death.
+pub const LAST_WORDS_LINES: usize = 20;
+/// The most that those lines may be together, in bytes.
+pub const LAST_WORDS_BYTES: usize = 4 << 10;
 /// Failures of one stage whose text is kept for the report.
 pub const KEPT_FAILURES: usize = 10;
 
@@ -86,6 +90,11 @@ fn table() -> String {
         ("from SIGTERM to SIGKILL for a worker whose item ran too long", seconds(GRACE), "`Block::grace`"),
         ("items after which a worker is replaced", "no limit".to_string(), "`Block::recycle_after`"),
         ("grace for a worker to end, and for threads in user code after a stop", seconds(GRACE), "fixed"),
+        (
+            "a dead worker's last lines on standard error",
+            format!("{LAST_WORDS_LINES} lines, {}", bytes(LAST_WORDS_BYTES)),
+            "fixed",
+        ),
         ("failed items kept in the report, per stage", KEPT_FAILURES.to_string(), "fixed"),
     ];
     let mut table = String::from("| what | default | set by |\n|---|---|---|\n");

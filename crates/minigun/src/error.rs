@@ -3,8 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::failure::StopCause;
-use crate::failure::{FailedItem, Failure, FailureKind};
+use crate::failure::{FailedItem, Failure, FailureKind, StopCause, beneath};
 use crate::graph::Mistake;
 
 /// Why a pipeline could not be run, or why its run ended early.
@@ -22,7 +21,7 @@ pub enum Error {
         mistakes: Vec<Mistake>,
     },
     /// An item failed and its block's policy is to stop.
-    #[error("stage `{stage}` failed on item {item} (attempt {attempts}): {cause}{}", remedy(*kind))]
+    #[error("stage `{stage}` failed on item {item} (attempt {attempts}): {cause}{}{}", remedy(*kind), beneath(details.as_deref()))]
     Stage {
         /// The stage in which it failed.
         stage: String,
@@ -30,8 +29,10 @@ pub enum Error {
         item: u64,
         /// Attempts made.
         attempts: u32,
-        /// The error of the last attempt, with its causes.
+        /// The error of the last attempt, with its causes, in one line.
         cause: String,
+        /// More than fits into a line, if there is more: a panic's backtrace, a dead worker's last words.
+        details: Option<String>,
         /// What kind of failure it was.
         kind: FailureKind,
     },
@@ -54,7 +55,8 @@ pub enum Error {
     /// Workers of a process block died faster than they may be replaced.
     #[error(
         "{deaths} workers of `{stage}` died within {seconds} s, more than its limit of restarts; \
-         the last deaths: {}. Find out why they die, or raise `max_restarts` on the block", causes.join("; ")
+         find out why they die, or raise `max_restarts` on the block. The last deaths:{}",
+        list(causes)
     )]
     Dying {
         /// The steps of the block.
@@ -63,7 +65,7 @@ pub enum Error {
         deaths: u32,
         /// The window.
         seconds: u64,
-        /// The causes of the last deaths.
+        /// The causes of the last deaths: each a line, with the last words of the worker beneath.
         causes: Vec<String>,
     },
     /// Worker processes are not to be had here.
@@ -165,13 +167,13 @@ pub enum Error {
 
 /// A worker could not build its steps.
 pub(crate) fn init_error(block: &str, failure: &Failure) -> Error {
-    Error::Init { stage: failure.stage().unwrap_or(block).to_string(), cause: failure.chain() }
+    Error::Init { stage: failure.stage().unwrap_or(block).to_string(), cause: failure.at_length() }
 }
 
 /// An item failed and the policy is to stop.
 pub(crate) fn item_error(failed: FailedItem) -> Error {
-    let FailedItem { stage, item, attempts, error, kind, fate: _ } = failed;
-    Error::Stage { stage, item, attempts, cause: error, kind }
+    let FailedItem { stage, item, attempts, error, details, kind, fate: _ } = failed;
+    Error::Stage { stage, item, attempts, cause: error, details, kind }
 }
 
 impl fmt::Debug for Error {
@@ -180,14 +182,14 @@ impl fmt::Debug for Error {
     }
 }
 
-fn list(mistakes: &[Mistake]) -> impl fmt::Display + '_ {
-    struct List<'a>(&'a [Mistake]);
-    impl fmt::Display for List<'_> {
+fn list<T: fmt::Display>(entries: &[T]) -> impl fmt::Display + '_ {
+    struct List<'a, T>(&'a [T]);
+    impl<T: fmt::Display> fmt::Display for List<'_, T> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.iter().try_for_each(|mistake| write!(f, "\n  - {mistake}"))
+            self.0.iter().try_for_each(|entry| write!(f, "\n  - {entry}"))
         }
     }
-    List(mistakes)
+    List(entries)
 }
 
 fn remedy(kind: FailureKind) -> &'static str {

@@ -6,6 +6,8 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use crate::panics;
+
 /// The failure of one attempt at one item.
 ///
 /// Any error becomes a `Failure` through `?`, and so do `"text".into()` and `String`s. As with
@@ -23,6 +25,7 @@ struct Inner {
     hook: bool,
     /// Attempts that an inner block made.
     attempts: u32,
+    details: Option<String>,
 }
 
 /// What kind of failure ended an attempt.
@@ -68,19 +71,28 @@ impl FailureKind {
 impl Failure {
     pub(crate) fn new(kind: FailureKind, error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let error = error.into();
-        Failure(Box::new(Inner { error, kind, stage: None, reach: u16::MAX, hook: false, attempts: 0 }))
+        Failure(Box::new(Inner {
+            error,
+            kind,
+            stage: None,
+            reach: u16::MAX,
+            hook: false,
+            attempts: 0,
+            details: None,
+        }))
     }
 
-    /// What a caught panic said.
+    /// What a caught panic said, with its place and backtrace where those are noted.
     pub(crate) fn from_panic(payload: Box<dyn Any + Send>) -> Self {
         let text = match payload.downcast::<String>() {
-            Ok(text) => *text,
-            Err(payload) => match payload.downcast::<&'static str>() {
-                Ok(text) => (*text).to_string(),
-                Err(_) => "a panic whose payload is not text".to_string(),
-            },
+            Ok(text) => Some(*text),
+            Err(payload) => payload.downcast::<&'static str>().ok().map(|text| (*text).to_string()),
         };
-        Failure::new(FailureKind::Panic, format!("panicked: {text}"))
+        let note = panics::noted(text.as_deref());
+        let place = note.as_ref().map_or(String::new(), |note| format!(" at {}", note.place));
+        let text = text.unwrap_or_else(|| "a panic whose payload is not text".to_string());
+        Failure::new(FailureKind::Panic, format!("panicked{place}: {text}"))
+            .with_details(note.and_then(|note| note.backtrace))
     }
 
     /// What kind of failure it was.
@@ -96,6 +108,16 @@ impl Failure {
     /// The error itself.
     pub fn error(&self) -> &(dyn StdError + Send + Sync + 'static) {
         &*self.0.error
+    }
+
+    /// More than fits into a line, if there is more: a panic's backtrace, a dead worker's last words.
+    pub fn details(&self) -> Option<&str> {
+        self.0.details.as_deref()
+    }
+
+    pub(crate) fn with_details(mut self, details: Option<String>) -> Self {
+        self.0.details = details.filter(|details| !details.is_empty());
+        self
     }
 
     /// Names the stage, unless one nearer to the cause was named before.
@@ -177,6 +199,16 @@ impl Failure {
         }
         text
     }
+
+    /// The error with its causes, its details indented beneath.
+    pub(crate) fn at_length(&self) -> String {
+        format!("{}{}", self.chain(), beneath(self.details()))
+    }
+}
+
+/// Details as they are shown after a message: beneath it, indented.
+pub(crate) fn beneath(details: Option<&str>) -> String {
+    details.into_iter().flat_map(str::lines).map(|line| format!("\n    {line}")).collect()
 }
 
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Failure {
@@ -213,8 +245,11 @@ pub struct FailedItem {
     pub item: u64,
     /// Attempts made.
     pub attempts: u32,
-    /// The error of the last attempt, with its causes.
+    /// The error of the last attempt, with its causes, in one line.
     pub error: String,
+    /// More than fits into a line, if there is more: a panic's backtrace, a dead worker's last words.
+    #[serde(default)]
+    pub details: Option<String>,
     /// What kind of failure ended the last attempt.
     pub kind: FailureKind,
     /// What became of the item.
@@ -271,6 +306,7 @@ impl FailedItem {
             item,
             attempts: failure.attempts(attempts),
             error: failure.chain(),
+            details: failure.details().map(str::to_string),
             kind: failure.kind(),
             fate,
         }

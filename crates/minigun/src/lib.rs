@@ -43,6 +43,16 @@
 //! an `_init` closure. The program's threads do not exist in a worker; a lock that one of them held at the fork
 //! stays locked there, so workers should use what they made themselves.
 //!
+//! Standard error of a worker is a pipe (`isatty(2)` is false there): the program shows what comes, line by line, and
+//! tells the last of it when the worker dies. A panic in a worker carries its place, and its backtrace if
+//! `RUST_BACKTRACE` asks for one.
+//!
+//! # Debugging a worker
+//!
+//! With `MINIGUN_DEBUG_WORKER=parse` in the environment, where `parse` is a block or a stage in it, or `all`, each such
+//! worker prints one line with its process number and stops itself before it does anything. Attach (`gdb -p …`,
+//! `lldb -p …`), and let it go on with `kill -CONT …`. The run waits for such workers however long they take.
+//!
 //! # How the crate is laid out
 //!
 //! From the top: `pipeline` is the builder, `run` a run from start to report, `exec` where blocks run, `process`
@@ -60,6 +70,7 @@ mod graph;
 mod journal;
 mod limits;
 mod locked;
+mod panics;
 mod pipeline;
 mod plan;
 mod process;
@@ -102,7 +113,7 @@ pub use run::running::Running;
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};
-pub use stats::StageFigures;
+pub use stats::{Deaths, StageFigures};
 pub use wire::Wire;
 pub use working::{AttemptId, attempt};
 

@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 
 use crate::error::Error;
-use crate::failure::{FailedItem, StopCause};
+use crate::failure::{FailedItem, StopCause, beneath};
 use crate::graph::Graph;
 use crate::limits::Warning;
 use crate::shared::Shared;
 use crate::stage::handles::{Collector, Counter, Gathered};
-use crate::stats::{StageFigures, Totals};
+use crate::stats::{Deaths, StageFigures, Totals};
 use crate::wire::Wire;
 
 /// What a run did. `Display` prints a table.
@@ -38,6 +38,8 @@ pub struct StageReport {
     pub figures: StageFigures,
     /// Items it skipped, the first of them with their errors.
     pub skipped: Vec<FailedItem>,
+    /// Deaths of its block's worker processes by their cause, the most frequent first.
+    pub deaths: Vec<Deaths>,
 }
 
 /// Every stage's figures as they are now.
@@ -50,6 +52,7 @@ pub(crate) fn stages(shared: &Shared, graph: &Graph) -> Vec<StageReport> {
             place: stage.block.map_or(String::new(), |block| graph.place(block)),
             figures: stats.figures(),
             skipped: stats.failures(),
+            deaths: stats.deaths(),
         })
         .collect()
 }
@@ -226,6 +229,10 @@ impl fmt::Display for Report {
             writeln!(f, "  {name}: {count}")?;
         }
         for stage in &self.stages {
+            for Deaths { cause, count } in &stage.deaths {
+                let workers = if *count == 1 { "worker" } else { "workers" };
+                writeln!(f, "  {count} {workers} of `{}` died: {cause}", stage.name)?;
+            }
             let workers = match stage.figures.lost_goodbyes {
                 0 => continue,
                 1 => "1 worker".to_string(),
@@ -241,7 +248,7 @@ impl fmt::Display for Report {
             for item in &stage.skipped {
                 writeln!(
                     f,
-                    "  {} item {} of `{}` after {}: {}",
+                    "  {} item {} of `{}` after {}: {}{}",
                     item.fate,
                     item.item,
                     item.stage,
@@ -250,7 +257,8 @@ impl fmt::Display for Report {
                     } else {
                         format!("{} attempts", item.attempts)
                     },
-                    item.error
+                    item.error,
+                    beneath(item.details.as_deref())
                 )?;
             }
         }

@@ -1,6 +1,6 @@
 //! What a run counts: per stage, per counter, per collector.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(crate) struct StageStats {
     failed: AtomicU64,
     retried: AtomicU64,
     abandoned: AtomicU64,
-    deaths: AtomicU64,
+    deaths: Mutex<BTreeMap<String, u64>>,
     lost_goodbyes: AtomicU64,
     busy: AtomicU64,
     failures: Mutex<Vec<FailedItem>>,
@@ -57,6 +57,15 @@ pub struct StageFigures {
     pub lost_goodbyes: u64,
     /// Time spent in the stage's closures, summed over its workers. Known per block.
     pub busy: Duration,
+}
+
+/// How many workers of a stage's block died of one cause.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Deaths {
+    /// What they died of: a signal, an exit code, a limit.
+    pub cause: String,
+    /// How many did.
+    pub count: u64,
 }
 
 impl StageStats {
@@ -93,8 +102,9 @@ impl StageStats {
         self.abandoned.fetch_add(items, Ordering::Relaxed);
     }
 
-    pub(crate) fn died(&self) {
-        self.deaths.fetch_add(1, Ordering::Relaxed);
+    /// A worker died of this.
+    pub(crate) fn died(&self, cause: String) {
+        *self.deaths.lock().entry(cause).or_default() += 1;
     }
 
     /// A worker process ended, and its goodbye was not taken.
@@ -122,10 +132,19 @@ impl StageStats {
             failed: read(&self.failed),
             retried: read(&self.retried),
             abandoned: read(&self.abandoned),
-            deaths: read(&self.deaths),
+            deaths: self.deaths.lock().values().sum(),
             lost_goodbyes: read(&self.lost_goodbyes),
             busy: Duration::from_nanos(read(&self.busy)),
         }
+    }
+
+    /// Deaths by their cause, the most frequent first.
+    pub(crate) fn deaths(&self) -> Vec<Deaths> {
+        let deaths = self.deaths.lock();
+        let mut deaths: Vec<_> =
+            deaths.iter().map(|(cause, count)| Deaths { cause: cause.clone(), count: *count }).collect();
+        deaths.sort_by_key(|deaths| std::cmp::Reverse(deaths.count));
+        deaths
     }
 
     pub(crate) fn failures(&self) -> Vec<FailedItem> {

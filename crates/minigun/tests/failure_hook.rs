@@ -69,7 +69,8 @@ fn the_item_that_ends_the_run_is_told_of_before_the_last_hooks() {
             .discard();
         let (stage, item, attempts, cause, kind) = told(error_of(p));
         assert_eq!((stage.as_str(), cause.as_str()), ("work", "seven"));
-        let told = FailedItem { stage, item, attempts, error: cause, kind, fate: Fate::Stopped };
+        let told =
+            FailedItem { stage, item, attempts, error: cause, kind, fate: Fate::Stopped, details: None };
         assert_eq!(*heard.lock().unwrap(), [told], "under {executor}");
         assert_eq!(marks.lines(), ["failed", "after_run"]);
     });

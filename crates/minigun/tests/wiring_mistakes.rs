@@ -3,9 +3,10 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::{Marks, error_of, within};
-use minigun::{Error, Flow, Mistake, Pipeline, merge, processes, scope, threads};
+use minigun::{Error, Executor, Flow, Mistake, Pipeline, merge, processes, scope, threads};
 
 fn mistakes(p: Pipeline) -> Vec<Mistake> {
     match error_of(p) {
@@ -198,5 +199,25 @@ fn all_mistakes_are_told_at_once_and_nothing_starts() {
             assert!(text.contains(word), "{word}: {text}");
         }
         assert_eq!(marks.lines(), [""; 0], "nothing was started");
+    });
+}
+
+#[test]
+fn limits_on_an_executor_without_processes() {
+    within("limits", || {
+        for place in ["inline", "threads:2"] {
+            let p = Pipeline::new("limits");
+            let place = place.parse::<Executor>().unwrap().place();
+            let place = place.memory_limit(1 << 30).cpu_limit(Duration::from_secs(1)).nice(1);
+            p.source("in", 0..3).on(place, |s| s.map("limited", |n| n)).discard();
+            let needs = |setting| Mistake::NeedsProcess { block: "limited".to_string(), setting };
+            let found = mistakes(p);
+            assert_eq!(found, ["memory_limit", "cpu_limit", "nice"].map(needs));
+            assert_eq!(
+                found[0].to_string(),
+                "`memory_limit` on the block of `limited` needs worker processes: place it in `processes:n` or \
+                 `process_per_batch:n`, or remove the setting"
+            );
+        }
     });
 }

@@ -7,9 +7,16 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
-use rustix::process::{getppid, set_parent_process_death_signal, setpgid};
+use rustix::process::{
+    PTracer, Resource, Rlimit, getppid, nice as add_niceness, set_parent_process_death_signal, set_ptracer,
+    setpgid, setrlimit,
+};
 
+use super::fd::Descriptor;
+use super::memory::mapped_memory;
+use super::pipe::PipeWriter;
 use super::signals::{change_mask, empty_set};
 use crate::pid::{Pid, Signal};
 
@@ -62,6 +69,51 @@ pub fn unblock_all_signals() -> io::Result<()> {
 pub fn null_stdin() -> io::Result<()> {
     let null = File::open("/dev/null")?;
     Ok(rustix::stdio::dup2_stdin(null.as_fd())?)
+}
+
+/// Writes what is printed to standard error into a pipe instead.
+///
+/// # Errors
+/// What the kernel says to `dup2`.
+pub fn redirect_stderr(into: &PipeWriter) -> io::Result<()> {
+    let fd = into.engine_fd().get()?;
+    Ok(rustix::io::retry_on_intr(|| rustix::stdio::dup2_stderr(fd))?)
+}
+
+/// Limits the address space of this process to what it has mapped now and `extra` bytes more (`RLIMIT_AS`): what
+/// it inherited does not count. Beyond that the kernel refuses to map more; stacks of threads and reservations
+/// of the allocator count too.
+///
+/// # Errors
+/// What reading `/proc/self/statm` or the kernel says to `setrlimit`: `EPERM` above an inherited limit.
+pub fn limit_memory(extra: u64) -> io::Result<()> {
+    let limit = mapped_memory()?.saturating_add(extra);
+    Ok(setrlimit(Resource::As, Rlimit { current: Some(limit), maximum: Some(limit) })?)
+}
+
+/// Limits the processor time of this process (`RLIMIT_CPU`), in whole seconds, rounded up, at least one. At the
+/// limit it gets `SIGXCPU`, and a second later, if it lives on, `SIGKILL`.
+///
+/// # Errors
+/// What the kernel says to `setrlimit`: `EPERM` above an inherited limit.
+pub fn limit_cpu(time: Duration) -> io::Result<()> {
+    let seconds = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)).max(1);
+    let limit = Rlimit { current: Some(seconds), maximum: Some(seconds.saturating_add(1)) };
+    Ok(setrlimit(Resource::Cpu, limit)?)
+}
+
+/// Adds to the niceness of this process (more is less urgent); the sum is held within -20 and 19.
+///
+/// # Errors
+/// What the kernel says to `setpriority`: `EPERM` or `EACCES` for a negative `add` without the privilege.
+pub fn nice(add: i32) -> io::Result<()> {
+    Ok(add_niceness(add).map(drop)?)
+}
+
+/// Lets a debugger attach that is no ancestor of this process, where a security module forbids that otherwise.
+pub fn allow_debugger() {
+    // Without such a module the kernel knows no such request, and a debugger needs none.
+    let _ = set_ptracer(PTracer::Any);
 }
 
 /// Makes the calling process the leader of a process group of its own, which its own subprocesses join.

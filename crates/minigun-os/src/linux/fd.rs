@@ -13,7 +13,12 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rustix::io::fcntl_dupfd_cloexec;
+
 use super::fork::SingleThreaded;
+
+/// The first number that is not a standard stream's.
+const FIRST: RawFd = 3;
 
 /// A descriptor of the engine: close-on-exec, registered, closed on drop.
 ///
@@ -41,11 +46,20 @@ impl EngineFd {
         }
     }
 
+    /// From here on [`close_engine_fds_except`] leaves it open, in this process and in those it forks. It is
+    /// still closed by drop and by exec.
+    pub fn keep_in_children(&self) {
+        let mut table = table();
+        if table.holds(self) {
+            table.keep(self.number);
+        }
+    }
+
     /// Makes one descriptor under the table's lock.
     pub(crate) fn make(make: impl FnOnce() -> rustix::io::Result<OwnedFd>) -> io::Result<EngineFd> {
         let mut table = table();
         let fd = make()?;
-        Ok(table.insert(fd))
+        table.insert(fd)
     }
 
     /// Makes two at once, as `socketpair` does.
@@ -54,7 +68,7 @@ impl EngineFd {
     ) -> io::Result<(EngineFd, EngineFd)> {
         let mut table = table();
         let (a, b) = make()?;
-        Ok((table.insert(a), table.insert(b)))
+        Ok((table.insert(a)?, table.insert(b)?))
     }
 
     /// The descriptor for one system call; `EBADF` if this process closed it by the table.
@@ -98,7 +112,7 @@ impl Descriptor for EngineFd {
     }
 }
 
-/// Closes every engine descriptor of this process but those named.
+/// Closes every engine descriptor of this process but those named, and those to be kept in children.
 ///
 /// For a forked child before it starts its work; the token proves that no other thread is in the middle of
 /// using one of them. Values of closed descriptors stay harmless: they answer `EBADF`.
@@ -106,7 +120,7 @@ pub fn close_engine_fds_except(_alone: &SingleThreaded, keep: &[&dyn Descriptor]
     let mut table = table();
     for number in 0..RawFd::try_from(table.open.len()).unwrap_or(RawFd::MAX) {
         let kept = keep.iter().map(|k| k.engine_fd()).any(|k| k.number == number && table.holds(k));
-        if table.is_open(number) && !kept {
+        if table.is_open(number) && !kept && !table.is_kept(number) {
             table.remove(number);
             close(number);
         }
@@ -130,7 +144,7 @@ pub(crate) fn registering<T>(
 ) -> io::Result<(T, Option<EngineFd>)> {
     let mut table = table();
     let (value, fd) = receive()?;
-    Ok((value, fd.map(|fd| table.insert(fd))))
+    Ok((value, fd.map(|fd| table.insert(fd)).transpose()?))
 }
 
 /// The table's lock, as the fork guard holds it.
@@ -141,11 +155,19 @@ pub(crate) fn table() -> TableLock {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Open engine descriptors: at index `number`, the generation of the value that owns it, or 0.
+/// Open engine descriptors, by number.
 #[derive(Debug)]
 pub(crate) struct Table {
-    open: Vec<u64>,
+    open: Vec<Entry>,
     last: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    /// Of the value that owns it; 0: not open.
+    generation: u64,
+    /// It stays open in children.
+    kept: bool,
 }
 
 static TABLE: Mutex<Table> = Mutex::new(Table { open: Vec::new(), last: 0 });
@@ -154,28 +176,45 @@ static TABLE: Mutex<Table> = Mutex::new(Table { open: Vec::new(), last: 0 });
 static CLOSINGS: AtomicU64 = AtomicU64::new(0);
 
 impl Table {
-    fn insert(&mut self, fd: OwnedFd) -> EngineFd {
+    /// A program that has closed a standard stream leaves its number free: a descriptor of the engine there
+    /// would get what somebody prints, and would be lost in a child that sets its streams up.
+    fn insert(&mut self, fd: OwnedFd) -> io::Result<EngineFd> {
+        let fd = if fd.as_raw_fd() < FIRST { fcntl_dupfd_cloexec(&fd, FIRST)? } else { fd };
         let at = usize::try_from(fd.as_raw_fd()).unwrap_or(0);
         if self.open.len() <= at {
-            self.open.resize(at + 1, 0);
+            self.open.resize(at + 1, Entry::default());
         }
         self.last += 1;
-        self.open[at] = self.last;
+        self.open[at] = Entry { generation: self.last, kept: false };
         let seen = AtomicU64::new(CLOSINGS.load(Ordering::Acquire));
-        EngineFd { number: fd.into_raw_fd(), generation: self.last, seen }
+        Ok(EngineFd { number: fd.into_raw_fd(), generation: self.last, seen })
     }
 
     fn holds(&self, fd: &EngineFd) -> bool {
-        usize::try_from(fd.number).is_ok_and(|at| self.open.get(at) == Some(&fd.generation))
+        self.entry(fd.number).generation == fd.generation
     }
 
     fn is_open(&self, number: RawFd) -> bool {
-        usize::try_from(number).is_ok_and(|at| self.open.get(at).is_some_and(|generation| *generation != 0))
+        self.entry(number).generation != 0
+    }
+
+    fn is_kept(&self, number: RawFd) -> bool {
+        self.entry(number).kept
+    }
+
+    fn keep(&mut self, number: RawFd) {
+        if let Some(entry) = usize::try_from(number).ok().and_then(|at| self.open.get_mut(at)) {
+            entry.kept = true;
+        }
+    }
+
+    fn entry(&self, number: RawFd) -> Entry {
+        usize::try_from(number).ok().and_then(|at| self.open.get(at)).copied().unwrap_or_default()
     }
 
     fn remove(&mut self, number: RawFd) {
         if let Some(entry) = usize::try_from(number).ok().and_then(|at| self.open.get_mut(at)) {
-            *entry = 0;
+            *entry = Entry::default();
         }
     }
 }
@@ -199,7 +238,6 @@ mod tests {
         assert!(table().holds(event.engine_fd()));
         let generation = event.engine_fd().generation;
         drop(event);
-        let open = usize::try_from(number).ok().and_then(|at| table().open.get(at).copied());
-        assert_ne!(open, Some(generation));
+        assert_ne!(table().entry(number).generation, generation);
     }
 }

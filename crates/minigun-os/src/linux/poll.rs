@@ -24,7 +24,8 @@ pub enum Interest {
 /// One entry of a [`poll`], and after it what was found.
 #[derive(Debug)]
 pub struct Watch<'a> {
-    fd: &'a EngineFd,
+    /// `None`: standard error.
+    fd: Option<&'a EngineFd>,
     interest: Interest,
     found: PollFlags,
 }
@@ -32,7 +33,13 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Watches a descriptor.
     pub fn new(descriptor: &'a dyn Descriptor, interest: Interest) -> Watch<'a> {
-        Watch { fd: descriptor.engine_fd(), interest, found: PollFlags::empty() }
+        Watch { fd: Some(descriptor.engine_fd()), interest, found: PollFlags::empty() }
+    }
+
+    /// Watches this process's standard error for room: ready when a write of up to 4 KiB will not block, and
+    /// when there is nobody to read it, or no such stream.
+    pub fn standard_error() -> Watch<'static> {
+        Watch { fd: None, interest: Interest::Write, found: PollFlags::empty() }
     }
 
     /// Whether anything was found.
@@ -71,7 +78,11 @@ pub fn poll(watches: &mut [Watch<'_>], timeout: Option<Duration>) -> io::Result<
             Interest::Both => PollFlags::IN | PollFlags::OUT,
             Interest::Death => PollFlags::empty(),
         };
-        fds.push(PollFd::from_borrowed_fd(watch.fd.get()?, events));
+        let fd = match watch.fd {
+            Some(fd) => fd.get()?,
+            None => rustix::stdio::stderr(),
+        };
+        fds.push(PollFd::from_borrowed_fd(fd, events));
     }
     let mut left = timeout;
     let ready = loop {

@@ -1,9 +1,10 @@
-//! What `/proc` says: threads, descriptors and children. For tests, diagnostics and one check before a fork.
+//! What `/proc` says: threads, descriptors, children and memory. For tests, diagnostics and one check before a fork.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+pub use super::memory::{mapped_memory, oom_kills, private_memory};
 use crate::pid::Pid;
 
 /// How many threads this process has now.

@@ -36,7 +36,7 @@ impl<T: Send + 'static> Context<T> for ForkContext {
 fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
     let queue = Arc::new(Queue::new(block.placement.settings.queue, true));
     let sink = into_queue(&queue);
-    Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None }, sink))
+    Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
 }
 
 /// A block in worker processes: a queue, and a thread in the program for every worker.
@@ -45,6 +45,8 @@ struct ProcessNode<T> {
     block: Arc<Placed<T>>,
     /// `None`: there are no processes here, and the block said that threads will do.
     berth: Option<Berth>,
+    /// Its workers stop for a debugger.
+    debugged: bool,
 }
 
 impl<T: Send + 'static> ProcessNode<T> {
@@ -62,12 +64,13 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         match process::supported() {
             Ok(()) => {}
             // A deadline that nobody can enforce is not to be promised.
-            Err(_) if placement.settings.or_threads && placement.settings.needs_process().is_none() => {
+            Err(_) if placement.settings.or_threads && placement.settings.timeout.is_none() => {
                 return Ok(());
             }
             Err(source) => return Err(Error::Unsupported { stage: self.block.name.to_string(), source }),
         }
         let hooks = placement.hooks.on_block(&self.block.name);
+        self.debugged = process::is_debugged(&self.block.name, &self.block.stages);
         let program = WorkerProgram {
             block: self.block.def.id,
             name: Arc::clone(&self.block.name),
@@ -76,6 +79,8 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             format: placement.settings.format,
             after_fork: hooks.after,
             serves: if is_fresh(placement.executor) { 1 } else { placement.settings.recycle_after },
+            limits: placement.settings.limits,
+            debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
         };
         let workers = placement.executor.held_to(plan.limits());
         self.berth = Some(plan.add(Arc::new(program), workers, hooks.before));
@@ -123,6 +128,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             number: berth.number,
             fresh: is_fresh(placement.executor),
             keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
+            debugged: self.debugged,
         });
         launch.shared.on_stop_hurry(&slots);
         for slot in 0..workers {

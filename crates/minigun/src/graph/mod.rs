@@ -101,7 +101,7 @@ pub enum Mistake {
         /// The batch stage.
         stage: String,
     },
-    /// A setting that only a process of its own can enforce stands on a block whose executor is none.
+    /// A setting that only worker processes can enforce, on a block that has none.
     NeedsProcess {
         /// The block's steps.
         block: String,
@@ -149,8 +149,8 @@ impl fmt::Display for Mistake {
             }
             Mistake::NeedsProcess { block, setting } => write!(
                 f,
-                "`{setting}` on the block of `{block}` needs a process of its own: choose the executor \
-                 `processes` or `process_per_batch`, or leave it out"
+                "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
+                 `process_per_batch:n`, or remove the setting"
             ),
             Mistake::NoStage { hook } => {
                 write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")
@@ -272,13 +272,17 @@ impl Graph {
         }
     }
 
+    /// The names of the stages in a block.
+    pub(crate) fn stages_of(&self, block: BlockId) -> Vec<String> {
+        self.stages.iter().filter(|s| self.stands_in(s.block, block)).map(|s| s.name.clone()).collect()
+    }
+
     /// The steps of a block, as a name for it.
     pub(crate) fn block_name(&self, block: BlockId) -> String {
-        let names: Vec<_> =
-            self.stages.iter().filter(|s| self.stands_in(s.block, block)).map(|s| s.name.as_str()).collect();
+        let names = self.stages_of(block);
         match names.as_slice() {
             [] => "(empty block)".to_string(),
-            [one] => (*one).to_string(),
+            [one] => one.clone(),
             [first, .., last] if names.len() > 3 => format!("{first} … {last}"),
             few => few.join(" + "),
         }

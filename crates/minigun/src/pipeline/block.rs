@@ -82,7 +82,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         f: impl FnOnce(Flow<T, P::Scope>) -> R,
     ) -> R::Outer {
         let Head { placement, post } = place.head();
-        let (executor, policy) = (placement.executor, placement.policy);
+        let (executor, policy, settings) = (placement.executor, placement.policy, placement.settings);
         let (def, inner) = self.home.graph(|graph| {
             let outer = self.block.as_ref().map(|block| block.id);
             let def = Arc::new(BlockDef {
@@ -96,16 +96,17 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             (def, Spot::<T>::new(graph, Vec::new(), vec![self.spot.id], None))
         });
         let outer = f(Flow::at(&self.home, inner.clone(), Some(Arc::clone(&def)))).outer(&def, &self.home);
-        let (stage, name) = self.home.graph(|graph| (graph.first_of(def.id), graph.block_name(def.id)));
-        if !executor.is_process()
-            && let Some(setting) = placement.settings.needs_process()
-        {
-            let block = name.clone();
-            self.home.graph(|graph| graph.mistakes.push(Mistake::NeedsProcess { block, setting }));
-        }
+        let (stage, name, stages) = self.home.graph(|graph| {
+            let (stage, name) = (graph.first_of(def.id), graph.block_name(def.id));
+            if !executor.is_process() {
+                let needs = |setting| Mistake::NeedsProcess { block: name.clone(), setting };
+                graph.mistakes.extend(settings.need_process().map(needs));
+            }
+            (stage, name, graph.stages_of(def.id))
+        });
         let letters = post.map(|post| post.bind(&self.home, &def, stage));
         let (head, name, nested) = (inner.make(), name.into(), !S::PROGRAM);
-        let placed = Placed { def, head, placement, stage, name, letters, nested };
+        let placed = Placed { def, head, placement, stage, name, stages, letters, nested };
         let stand = exec::context(executor).place(placed);
         self.home.add(stand.node);
         self.spot.point.attach(stand.sink);

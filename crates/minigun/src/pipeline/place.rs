@@ -390,6 +390,45 @@ impl<P, M> Block<P, M> {
         self
     }
 
+    /// Each worker may map this many bytes of address space beyond what it inherits from the program
+    /// (`RLIMIT_AS`). Default: no limit.
+    ///
+    /// Address space is more than what is used of it: stacks of threads (2 MiB each) and what the allocator
+    /// reserves count too, so leave some tens of MiB of room. What does not fit is refused; most programs then
+    /// abort, and the item is charged with a death that names the limit. Where [`or_threads`](Self::or_threads)
+    /// steps in there is no limit.
+    pub fn memory_limit(mut self, bytes: u64) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.settings.limits.memory = Some(bytes);
+        self
+    }
+
+    /// Each worker may use this much processor time in its life, all its threads and items together, rounded up to
+    /// whole seconds (`RLIMIT_CPU`). At the limit it is killed, and the item it runs is charged with a death
+    /// that names the limit. Default: no limit. Where [`or_threads`](Self::or_threads) steps in there is none.
+    ///
+    /// Mostly of use in [`process_per_batch`], where a worker's life is that of its item.
+    pub fn cpu_limit(mut self, time: Duration) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.settings.limits.cpu = Some(time);
+        self
+    }
+
+    /// Adds to the niceness of each worker: more leaves more of the machine to others, up to 19. Less than 0
+    /// needs a privilege; without it the run ends with [`Error::Init`](crate::Error::Init). Default: that of
+    /// the program. Where [`or_threads`](Self::or_threads) steps in nothing is added.
+    pub fn nice(mut self, add: i32) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.settings.limits.nice = Some(add);
+        self
+    }
+
     /// Where worker processes are not to be had, the block runs on as many threads instead of failing the
     /// pipeline with [`Error::Unsupported`](crate::Error::Unsupported).
     pub fn or_threads(mut self) -> Self

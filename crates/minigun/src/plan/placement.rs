@@ -131,6 +131,17 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     /// Items after which a worker is replaced.
     pub(crate) recycle_after: u64,
+    pub(crate) limits: WorkerLimits,
+}
+
+/// What each worker process of a block may use.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WorkerLimits {
+    /// Bytes of address space beyond what it inherits.
+    pub(crate) memory: Option<u64>,
+    pub(crate) cpu: Option<Duration>,
+    /// Added to its niceness.
+    pub(crate) nice: Option<i32>,
 }
 
 impl Default for Settings {
@@ -145,14 +156,22 @@ impl Default for Settings {
             timeout: None,
             grace: defaults::GRACE,
             recycle_after: u64::MAX,
+            limits: WorkerLimits::default(),
         }
     }
 }
 
 impl Settings {
-    /// The first of the settings that only a process of its own can enforce.
-    pub(crate) fn needs_process(&self) -> Option<&'static str> {
-        self.timeout.map(|_| "timeout")
+    /// The settings made that only a process of its own can enforce.
+    pub(crate) fn need_process(&self) -> impl Iterator<Item = &'static str> {
+        let WorkerLimits { memory, cpu, nice } = self.limits;
+        let made = [
+            self.timeout.map(|_| "timeout"),
+            memory.map(|_| "memory_limit"),
+            cpu.map(|_| "cpu_limit"),
+            nice.map(|_| "nice"),
+        ];
+        made.into_iter().flatten()
     }
 }
 
@@ -174,6 +193,8 @@ pub(crate) struct Placed<T> {
     /// The stage on which the block's books are kept.
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
+    /// The stages inside.
+    pub(crate) stages: Vec<String>,
     /// Where its items go that failed for good.
     pub(crate) letters: Option<MakeLetters<T>>,
     /// It stands inside another block.

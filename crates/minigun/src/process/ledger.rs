@@ -24,17 +24,27 @@ pub(crate) struct Parcel<T> {
     pub(crate) deaths: u32,
     /// Workers that died after they had run it and before its result arrived.
     pub(crate) unsent: u32,
+    /// Attempts that were begun and lost, for which it is not to blame.
+    pub(crate) uncharged: u32,
 }
 
 impl<T> Parcel<T> {
     pub(crate) fn new(frame: &Arc<Vec<u8>>, range: Range<usize>, number: u64, item: Option<T>) -> Self {
-        Parcel { item, frame: Arc::clone(frame), range, number, attempts: 0, deaths: 0, unsent: 0 }
+        Parcel {
+            item,
+            frame: Arc::clone(frame),
+            range,
+            number,
+            attempts: 0,
+            deaths: 0,
+            unsent: 0,
+            uncharged: 0,
+        }
     }
 
     /// The attempt that it is sent for. Every one that was begun before counts, also those that a death ended.
     pub(crate) fn attempt(&self) -> u32 {
-        let begun = self.attempts.saturating_add(self.deaths).saturating_add(self.unsent);
-        begun.saturating_add(1)
+        [self.deaths, self.unsent, self.uncharged, 1].into_iter().fold(self.attempts, u32::saturating_add)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

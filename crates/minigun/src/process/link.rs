@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use minigun_os::{Signal, Socket};
 
+use super::cause::Killed;
 use super::frame::{self, Frame, FrameError, Kind, Reader};
 use super::zygote::{Exit, WorkerProcess};
 use crate::defaults;
@@ -19,10 +20,12 @@ pub(crate) struct Link {
     pub(crate) stage: Stage,
     /// When what the worker owes next must have come.
     pub(crate) deadline: Option<Instant>,
-    /// The deadline for which it was told to die.
-    pub(crate) condemned: Option<Duration>,
     /// When something was last sent to it or came from it.
     pub(crate) heard: Instant,
+    /// Why it was killed, or told to die, if it was.
+    pub(crate) killed: Option<Killed>,
+    /// It may be in a debugger: nothing that it owes has a deadline.
+    pub(crate) unhurried: bool,
 }
 
 /// How far a worker has come.
@@ -47,16 +50,24 @@ pub(crate) enum Input {
 }
 
 impl Link {
-    pub(crate) fn new(process: WorkerProcess) -> Self {
-        Link {
+    pub(crate) fn new(process: WorkerProcess, unhurried: bool) -> Self {
+        let mut link = Link {
             process,
             outgoing: VecDeque::new(),
             reader: Reader::default(),
             stage: Stage::Forked,
-            deadline: Some(Instant::now() + defaults::HELLO_BOUND),
-            condemned: None,
+            deadline: None,
             heard: Instant::now(),
-        }
+            killed: None,
+            unhurried,
+        };
+        link.deadline = link.within(defaults::HELLO_BOUND);
+        link
+    }
+
+    /// The deadline of what the worker owes in this time.
+    pub(crate) fn within(&self, time: Duration) -> Option<Instant> {
+        (!self.unhurried).then(|| Instant::now() + time)
     }
 
     pub(crate) fn socket(&self) -> &Socket {
@@ -74,7 +85,7 @@ impl Link {
 
     /// Its item ran longer than `limit`: it is asked to die, and has `grace` for it.
     pub(crate) fn condemn(&mut self, limit: Duration, grace: Duration) {
-        self.condemned = Some(limit);
+        self.killed = Some(Killed::Deadline(limit));
         self.process.signal(Signal::TERM);
         // A stopped process takes no signal before it is continued.
         self.process.signal(Signal::CONT);
@@ -91,7 +102,7 @@ impl Link {
     /// The worker is to be gone within `time`.
     pub(crate) fn end_in(&mut self, time: Duration) {
         self.stage = Stage::Ending;
-        self.deadline = Some(Instant::now() + time);
+        self.deadline = self.within(time);
     }
 
     pub(crate) fn has_outgoing(&self) -> bool {
@@ -149,10 +160,16 @@ impl Link {
         self.process.kill();
     }
 
+    /// Kills the worker, for this reason.
+    pub(crate) fn kill_for(&mut self, reason: Killed) {
+        self.killed.get_or_insert(reason);
+        self.process.kill();
+    }
+
     /// How the worker ended; it is killed if it does not. `None` if even then nobody could tell.
-    pub(crate) fn exit(&self) -> Option<Exit> {
+    pub(crate) fn exit(&mut self) -> Option<Exit> {
         self.process.wait(defaults::GRACE).or_else(|| {
-            self.process.kill();
+            self.kill_for(Killed::Mute);
             self.process.wait(defaults::GRACE)
         })
     }

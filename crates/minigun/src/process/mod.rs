@@ -8,26 +8,33 @@
 //! | `ledger` | what is in flight to one worker |
 //! | `worker`, `outbox` | the worker's loop, and its results on their way back |
 //! | `fuzz` | what arrives on a socket, for the fuzz targets |
+//! | `limits` | what a worker may use, and its stop for a debugger |
+//! | `stderr`, `cause` | what workers print; why one died |
 //! | `slot`, `crew`, `link`, `pace`, `arrival` | the program's side of one worker, and what slots share |
 
 mod arrival;
 mod board;
+mod cause;
 mod crew;
 mod frame;
 #[cfg(fuzzing)]
 pub mod fuzz;
 mod ledger;
+mod limits;
 mod link;
 mod outbox;
 mod pace;
 mod protocol;
 mod slot;
+mod stderr;
 mod worker;
 mod zygote;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use minigun_os::child;
 
 use crate::defaults::GRACE;
 use crate::error::Error;
@@ -37,8 +44,11 @@ use crate::shared::{Halt, Shared};
 
 pub(crate) use arrival::Arrival;
 use board::Board;
+use cause::OomWatch;
 pub(crate) use crew::{Desk, SlotCrew};
+pub(crate) use limits::is_debugged;
 pub(crate) use slot::{Slot, SlotBlock};
+use stderr::{Ears, Listener};
 pub(crate) use worker::{Serve, WorkerProgram};
 use zygote::{Seat, WorkerProcess, Zygote, ZygoteError};
 
@@ -111,16 +121,27 @@ impl Plan {
         let board = Board::new(self.slots).map_err(|error| failed(&format!("mmap: {error}")))?;
         let board = Arc::clone(self.board.get_or_init(|| board));
         self.shared.share_stop().map_err(|error| failed(&format!("mmap: {error}")))?;
-        let (programs, shared) = (self.programs, Arc::clone(&self.shared));
+        let (ears, writers) = Ears::new(self.slots).map_err(|error| failed(&format!("pipe: {error}")))?;
+        let writers = Arc::new(writers);
+        let firsts = self.programs.iter().map(|(_, first)| *first).collect();
+        let (programs, shared, pipes) = (self.programs, Arc::clone(&self.shared), Arc::clone(&writers));
         let main = move |seat: Seat| match programs.get(seat.block as usize) {
             Some((program, first)) => {
-                let claims = board.slot(first + seat.slot as usize);
+                let slot = first + seat.slot as usize;
+                if let Some(pipe) = pipes.get(slot) {
+                    // Refused, it prints past the engine.
+                    let _ = child::redirect_stderr(pipe);
+                }
+                let claims = board.slot(slot);
                 program.serve(seat.socket, &claims, &shared, &after_fork)
             }
             None => NO_PROGRAM,
         };
-        let zygote = Zygote::birth(&name, Box::new(main)).map_err(|error| failed(&error))?;
-        Ok(Processes { zygote })
+        let oom = OomWatch::new();
+        let zygote = Zygote::birth(&name, Box::new(main), &writers).map_err(|error| failed(&error))?;
+        let stderr = Listener::start(ears, &self.shared)
+            .map_err(|error| failed(&format!("starting the thread for standard error: {error}")))?;
+        Ok(Processes { zygote, stderr, oom, firsts })
     }
 }
 
@@ -135,6 +156,10 @@ pub(crate) fn supported() -> io::Result<()> {
 /// The worker processes of a run.
 pub(crate) struct Processes {
     zygote: Zygote,
+    stderr: Listener,
+    pub(crate) oom: OomWatch,
+    /// Each block's first slot.
+    firsts: Vec<usize>,
 }
 
 impl Processes {
@@ -142,12 +167,20 @@ impl Processes {
         self.zygote.spawn(block, slot, title)
     }
 
-    /// Every worker and the fork server are gone when this returns; workers have some time to leave.
-    pub(crate) fn close(&self, shared: &Shared) -> Result<(), Error> {
-        self.close_within(GRACE, shared)
+    /// A slot's worker has ended: the end of what it printed to standard error.
+    fn last_words(&self, block: u32, slot: usize) -> String {
+        self.firsts.get(block as usize).map_or(String::new(), |first| self.stderr.last_words(first + slot))
     }
 
-    /// As [`close`](Self::close), but the workers are killed. From any thread.
+    /// Every worker and the fork server are gone when this returns, and what they printed is shown; workers have
+    /// some time to leave.
+    pub(crate) fn close(&self, shared: &Shared) -> Result<(), Error> {
+        let closed = self.close_within(GRACE, shared);
+        self.stderr.close();
+        closed
+    }
+
+    /// Workers are killed. From any thread; what they printed is shown by [`close`](Self::close).
     pub(crate) fn kill(&self, shared: &Shared) -> Result<(), Error> {
         self.close_within(Duration::ZERO, shared)
     }

@@ -155,6 +155,7 @@ struct WireFailure {
     reach: u16,
     attempts: u32,
     hook: bool,
+    details: Option<String>,
 }
 
 pub(crate) fn encode_failure(failure: &Failure) -> Vec<u8> {
@@ -165,6 +166,7 @@ pub(crate) fn encode_failure(failure: &Failure) -> Vec<u8> {
         reach: failure.reach(),
         attempts: failure.attempts(0),
         hook: failure.is_hook(),
+        details: failure.details().map(str::to_string),
     };
     postcard::to_stdvec(&wire).unwrap_or_default()
 }
@@ -181,5 +183,5 @@ pub(crate) fn decode_failure(bytes: &[u8]) -> Failure {
     if wire.hook {
         failure = failure.of_hook();
     }
-    failure.behind(wire.reach).after(wire.attempts)
+    failure.behind(wire.reach).after(wire.attempts).with_details(wire.details)
 }

@@ -7,12 +7,14 @@ use minigun_os::Socket;
 
 use super::board::Claims;
 use super::frame::{self, Fields, FrameError, Kind, Reader};
+use super::limits;
 use super::outbox::{Lost, Outbox};
 use super::protocol::{self, Work};
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::BlockId;
 use crate::journal;
+use crate::plan::WorkerLimits;
 use crate::plan::hooks::ForkHook;
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
@@ -33,6 +35,9 @@ pub(crate) struct WorkerProgram<T> {
     pub(crate) after_fork: Vec<ForkHook>,
     /// Items after which the worker ends by itself.
     pub(crate) serves: u64,
+    pub(crate) limits: WorkerLimits,
+    /// The block's name, if its workers stop for a debugger.
+    pub(crate) debugged: Option<Arc<str>>,
 }
 
 /// A worker program without its item type.
@@ -69,6 +74,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
         run: &Arc<Shared>,
         hooks: &[ForkHook],
     ) -> Result<Option<Ready<T>>, Lost> {
+        if let Some(block) = &self.debugged {
+            limits::await_debugger(block);
+        }
         send(socket, Kind::Hello, 0, &[])?;
         // A run may have been started inside an attempt of another one.
         journal::leave_behind();
@@ -79,8 +87,11 @@ impl<T: Send + 'static> WorkerProgram<T> {
         // For the worker's whole life: it has no other journal.
         std::mem::forget(cx.tx.journal.enter());
         let journal = std::rc::Rc::clone(&cx.tx.journal);
-        let hooked = guarded(|| hooks.iter().chain(&self.after_fork).try_for_each(|hook| hook()))
-            .map_err(Failure::of_hook);
+        let limited = limits::limit(self.limits);
+        let hooked = limited.and_then(|()| {
+            guarded(|| hooks.iter().chain(&self.after_fork).try_for_each(|hook| hook()))
+                .map_err(Failure::of_hook)
+        });
         let built = hooked.and_then(|()| Attempt::new(Arc::clone(&self.head), cx)).and_then(|attempt| {
             journal.commit();
             let mut bytes = Vec::new();

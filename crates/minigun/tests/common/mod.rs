@@ -81,7 +81,7 @@ pub(crate) type Told = (String, u64, u32, String, FailureKind);
 
 pub(crate) fn told(error: Error) -> Told {
     match error {
-        Error::Stage { stage, item, attempts, cause, kind } => (stage, item, attempts, cause, kind),
+        Error::Stage { stage, item, attempts, cause, kind, .. } => (stage, item, attempts, cause, kind),
         other => panic!("the error of an item was expected, not: {other}"),
     }
 }

@@ -5,15 +5,19 @@ use std::time::Instant;
 
 use super::results::Left;
 use super::{Slot, Step};
-use crate::defaults::INIT_BOUND;
+use crate::defaults::{GRACE, HELLO_BOUND, INIT_BOUND, LAST_WORDS_LINES};
 use crate::error::Error;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, beneath};
+use crate::process::cause::{Cause, Killed};
 use crate::process::link::{Link, Stage};
 use crate::process::zygote::{Exit, Status};
 
 /// A death between an item's steps and the sending of its result may be anybody's doing; so many times
 /// `crash_attempts` of them are the item's (its result is too large for the memory there is).
 const UNSENT: u32 = 10;
+
+/// Lines of a worker's last words where the causes of several deaths are told.
+const FEW: usize = 5;
 
 impl<T: Send + 'static> Slot<'_, T> {
     pub(super) fn pid(&self) -> Option<u32> {
@@ -28,16 +32,22 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     fn item_deadline(&self, link: &Link) -> Option<Instant> {
         let limit = self.block.settings.timeout?;
-        if link.stage != Stage::Ready || link.condemned.is_some() || self.desk.ledger.lock().live() == 0 {
+        let awaited = link.stage == Stage::Ready && link.killed.is_none() && !link.unhurried;
+        if !awaited || self.desk.ledger.lock().live() == 0 {
             return None;
         }
         // A worker that was stopped between two items runs none, and says nothing either.
         self.desk.claims.begun().unwrap_or(link.heard).checked_add(limit)
     }
 
+    /// What the worker that has ended printed last.
+    fn last_words(&self) -> String {
+        self.processes.last_words(self.block.number, self.index)
+    }
+
     /// The worker's socket is at its end.
     pub(super) fn ended(&mut self) -> Step {
-        let Some(link) = self.link.take() else { return Ok(()) };
+        let Some(mut link) = self.link.take() else { return Ok(()) };
         if self.shared.is_halted() {
             // The engine's own doing, or nobody's business any more.
             link.kill();
@@ -48,9 +58,11 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.block.queue.pass_on(&self.desk.event);
         self.block.crew.wake_idle(1);
         if link.stage == Stage::Gone {
-            // It had served its time: what it did not begin is for others.
+            // It had served its time: what it did not begin is for others. The next worker's last words begin
+            // with its own.
             let left = self.desk.ledger.lock().clear();
             self.block.crew.put_back(left.into_iter().map(|(_, parcel)| parcel));
+            self.last_words();
             self.input_ended |= self.block.queue.is_over();
         } else {
             let exit = link.exit();
@@ -61,57 +73,56 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// The worker died: the item it was running is charged with it, the others are run elsewhere.
     pub(super) fn died(&mut self, link: &Link, exit: Option<Exit>) -> Step {
-        let pid = link.pid().map_or(String::new(), |pid| format!("process {pid} "));
         // One that could not be made had nothing to say.
-        let was_made = !matches!(&exit, Some(Exit { status: Status::SpawnFailed(_), .. }));
-        if link.stage != Stage::Gone && was_made {
+        if !matches!(&exit, Some(Exit { status: Status::SpawnFailed(_), .. })) {
             self.stats.goodbye_lost();
         }
-        let how = exit.as_ref().map_or("ended, nobody could tell how".to_string(), ToString::to_string);
         if let Some(Exit { status: Status::ZygoteLost, .. }) = exit {
             return self.fail(self.zygote_error("it died, and its workers with it"));
         }
-        self.stats.died();
+        let cause = Cause::of(
+            link.pid(),
+            exit.as_ref(),
+            link.killed,
+            self.block.settings.limits,
+            self.last_words(),
+            || self.processes.oom.evidence(),
+        );
+        self.stats.died(cause.kind());
         let flight = self.desk.ledger.lock().clear();
         let limit = self.block.settings.crash_attempts;
+        let overdue = matches!(link.killed, Some(Killed::Deadline(_)));
         let mut charged = None;
         for (index, mut parcel) in flight {
-            let (deaths, limit) = if self.desk.claims.is_running(index) {
+            let (deaths, limit, kind) = if self.desk.claims.is_running(index) {
                 charged = Some(parcel.number);
                 parcel.deaths += 1;
-                (parcel.deaths, limit)
+                (parcel.deaths, limit, if overdue { FailureKind::Deadline } else { FailureKind::Death })
             } else {
                 // A worker that was killed for another item's deadline says nothing about this one.
-                let done = link.condemned.is_none() && self.desk.claims.is_done(index);
-                parcel.unsent += u32::from(done);
-                (parcel.unsent, limit.saturating_mul(UNSENT))
+                let done = self.desk.claims.is_done(index);
+                parcel.unsent += u32::from(done && !overdue);
+                parcel.uncharged += u32::from(done && overdue);
+                (parcel.unsent, limit.saturating_mul(UNSENT), FailureKind::Death)
             };
             if deaths < limit {
                 self.block.crew.put_back([parcel]);
                 continue;
             }
-            let failure = match link.condemned {
-                Some(limit) if charged == Some(parcel.number) => Failure::new(
-                    FailureKind::Deadline,
-                    format!(
-                        "it ran longer than its deadline of {limit:?} ({deaths} of its workers died running it); \
-                         the last one was {pid}{how}"
-                    ),
-                ),
-                _ => {
-                    let when = if parcel.deaths >= limit {
-                        "while running it"
-                    } else {
-                        "before its result was sent"
-                    };
-                    let text = format!("its worker died {deaths} times {when}, the last time: {pid}{how}");
-                    Failure::new(FailureKind::Death, text)
-                }
+            let when = if charged == Some(parcel.number) {
+                "while running it"
+            } else {
+                "before its result was sent"
+            };
+            let text = match deaths {
+                1 => format!("its worker died {when}: {cause}"),
+                _ => format!("its worker died {deaths} times {when}, the last time: {cause}"),
             };
             let attempts = parcel.attempts + deaths;
+            let failure = Failure::new(kind, text).with_details(cause.words(LAST_WORDS_LINES));
             self.settle_failure(parcel.number, attempts, failure, Left::Spent(parcel))?;
         }
-        if link.condemned.is_some() {
+        if overdue {
             // It died because it was told to, and cannot do so faster than its deadline allows.
             return Ok(());
         }
@@ -120,7 +131,8 @@ impl<T: Send + 'static> Slot<'_, T> {
             (None, Stage::Forked | Stage::Starting) => "while it started".to_string(),
             (None, _) => "between items".to_string(),
         };
-        let cause = format!("{pid}{how} {when}");
+        let words = cause.words(FEW);
+        let cause = format!("{cause} {when}{}", beneath(words.as_deref()));
         let was_ready = link.stage >= Stage::Ready;
         match self.block.crew.died(was_ready, cause, &self.block.settings, &self.block.name) {
             Ok(()) => Ok(()),
@@ -139,7 +151,11 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
             return Ok(());
         }
-        link.kill();
+        link.kill_for(match link.stage {
+            Stage::Forked => Killed::Owed("said no hello", HELLO_BOUND),
+            Stage::Starting => Killed::Owed("was not ready", INIT_BOUND),
+            _ => Killed::Owed("did not end", GRACE),
+        });
         link.deadline = None;
         match link.stage {
             Stage::Starting => {

@@ -25,7 +25,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             // A worker of its own for every item: the next one is forked when this one is gone.
             return usize::from(self.link.is_none());
         }
-        if self.link.as_ref().is_none_or(|link| link.stage != Stage::Ready || link.condemned.is_some()) {
+        if self.link.as_ref().is_none_or(|link| link.stage != Stage::Ready || link.killed.is_some()) {
             return 0;
         }
         let frame = self.pace.items();

@@ -46,6 +46,8 @@ pub(crate) struct SlotBlock<T> {
     pub(crate) fresh: bool,
     /// Items are kept beside their encoding, for the dead letters.
     pub(crate) keeps_items: bool,
+    /// Its workers stop for a debugger, and are given all the time they take.
+    pub(crate) debugged: bool,
 }
 
 impl<T: Send> Hurry for SlotBlock<T> {
@@ -154,7 +156,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         match self.processes.spawn(self.block.number, self.index as u32, &title) {
             Ok(process) => {
                 process.on_end(&self.desk.event);
-                self.link = Some(Link::new(process));
+                self.link = Some(Link::new(process, self.block.debugged));
                 Ok(())
             }
             Err(error) => self.fail(self.zygote_error(error)),

@@ -84,8 +84,8 @@ impl<T: Send + 'static> Slot<'_, T> {
         if stage != link.stage {
             link.stage = stage;
             link.deadline = match stage {
-                Stage::Starting => Some(Instant::now() + INIT_BOUND),
-                Stage::Gone => Some(Instant::now() + crate::defaults::GRACE),
+                Stage::Starting => link.within(INIT_BOUND),
+                Stage::Gone => link.within(crate::defaults::GRACE),
                 _ => link.deadline.filter(|_| stage == Stage::Ending),
             };
         }

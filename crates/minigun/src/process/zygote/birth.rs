@@ -14,13 +14,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use minigun_os::{
-    Board, Control, Ending, ForkGuard, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child,
-    close_engine_fds_except, fork, kill, poll, reap, supported,
+    Board, Control, Ending, ForkGuard, Interest, Pid, PipeWriter, Process, Signal, SingleThreaded, Socket,
+    Watch, child, close_engine_fds_except, fork, kill, poll, reap, supported,
 };
 
 use super::message::{BATCH, RECORD, Reply};
 use super::server::{REFUSED, serve};
 use super::{WorkerMain, ZygoteError};
+use crate::panics::note_panics;
 
 /// How long each birth may take; after the last one the birth has failed.
 const PATIENCE: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(5)];
@@ -37,13 +38,13 @@ pub(super) struct Born {
 }
 
 /// Forks until one is ready, in at most 10 s (half of each patience more goes to the standard streams).
-pub(super) fn birth(name: &str, worker: &WorkerMain) -> Result<Born, ZygoteError> {
+pub(super) fn birth(name: &str, worker: &WorkerMain, kept: &[PipeWriter]) -> Result<Born, ZygoteError> {
     supported().map_err(ZygoteError::Unsupported)?;
     let board = Board::new(0, 1).map_err(call("mmap"))?;
     let step = &board.bytes()[0];
     for patience in PATIENCE {
         step.store(0, Ordering::Relaxed);
-        if let Some(born) = attempt(name, worker, step, patience)? {
+        if let Some(born) = attempt(name, worker, kept, step, patience)? {
             return Ok(born);
         }
     }
@@ -54,6 +55,7 @@ pub(super) fn birth(name: &str, worker: &WorkerMain) -> Result<Born, ZygoteError
 fn attempt(
     name: &str,
     worker: &WorkerMain,
+    kept: &[PipeWriter],
     step: &AtomicU8,
     patience: Duration,
 ) -> Result<Option<Born>, ZygoteError> {
@@ -63,6 +65,7 @@ fn attempt(
     let nested = minigun_os::in_worker();
     let guard = ForkGuard::take(patience / 2).map_err(call("preparing the fork"))?;
     let pid = fork(guard, move |alone| {
+        kept.iter().for_each(PipeWriter::keep_in_children);
         let ends = Ends { control: their_control, life: their_life };
         zygote_main(&alone, name, ends, (program, nested), worker, step)
     })
@@ -154,7 +157,7 @@ fn zygote_main(
 }
 
 /// What is tried, in the order of trying; the board holds the index.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     "what it inherited (a handler that other code runs at a fork)",
     "the memory allocator",
     "standard output",
@@ -162,6 +165,7 @@ const STEPS: [&str; 7] = [
     "the environment",
     "the unwinder (the loader's lock)",
     "the lock under which backtraces are made (a panic was just being printed)",
+    "the panic hook (a panic was just being printed)",
 ];
 
 fn suspect(step: &AtomicU8) -> &'static str {
@@ -190,6 +194,9 @@ fn prove(step: &AtomicU8) {
     // A panic in a worker is printed under this lock, and with backtraces on it is held for long. Capturing
     // takes it, and does not resolve symbols, which would take long here too.
     drop(black_box(Backtrace::force_capture()));
+    at(7);
+    // Here, once, for all workers.
+    note_panics();
 }
 
 /// Names the call that failed.

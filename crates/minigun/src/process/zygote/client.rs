@@ -10,8 +10,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use minigun_os::{
-    Control, Descriptor, Ending, Event, Interest, Pid, Process, Signal, Socket, Watch, kill_group, poll,
-    procfs,
+    Control, Descriptor, Ending, Event, Interest, Pid, PipeWriter, Process, Signal, Socket, Watch,
+    kill_group, poll, procfs,
 };
 
 use super::birth::{Born, birth, call};
@@ -40,9 +40,9 @@ pub(crate) struct Zygote {
 
 impl Zygote {
     /// Forks the server and waits until it has proved that it works: 200 ms, then once more with 1 s, then
-    /// with 5 s.
-    pub(crate) fn birth(name: &str, worker: WorkerMain) -> Result<Zygote, ZygoteError> {
-        let Born { process, control, life } = birth(name, &worker)?;
+    /// with 5 s. The ends in `kept` stay open in it and in its workers.
+    pub(crate) fn birth(name: &str, worker: WorkerMain, kept: &[PipeWriter]) -> Result<Zygote, ZygoteError> {
+        let Born { process, control, life } = birth(name, &worker, kept)?;
         let book = Book { phase: Phase::Open, cards: HashMap::new(), last: 0 };
         let shared =
             Arc::new(Shared { process, control, life, book: Mutex::new(book), over: Condvar::new() });

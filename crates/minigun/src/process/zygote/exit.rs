@@ -35,17 +35,13 @@ impl Exit {
     }
 }
 
-impl fmt::Display for Exit {
+impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.status {
-            Status::Code(code) => write!(f, "left with code {code}")?,
-            Status::Signal(number) => write!(f, "killed by {}", Signal::new(*number))?,
-            Status::SpawnFailed(error) => return write!(f, "could not be forked: {error}"),
-            Status::ZygoteLost => return f.write_str("killed because its fork server died"),
+        match self {
+            Status::Code(code) => write!(f, "left with code {code}"),
+            Status::Signal(number) => write!(f, "killed by {}", Signal::new(*number)),
+            Status::SpawnFailed(error) => write!(f, "could not be forked: {error}"),
+            Status::ZygoteLost => f.write_str("killed because its fork server died"),
         }
-        if self.max_rss > 0 {
-            write!(f, ", peak memory {} MiB", self.max_rss.div_ceil(1 << 20))?;
-        }
-        Ok(())
     }
 }

@@ -38,7 +38,7 @@ fn obedient(seat: Seat) -> i32 {
 }
 
 fn zygote(name: &str) -> Zygote {
-    Zygote::birth(name, Box::new(obedient)).unwrap()
+    Zygote::birth(name, Box::new(obedient), &[]).unwrap()
 }
 
 fn say(worker: &WorkerProcess, order: u8) {
@@ -121,7 +121,8 @@ fn every_way_to_die_is_told_apart() {
     assert_eq!(end(77).status, Status::Code(77));
     let crash = end(b's');
     assert_eq!(crash.status, Status::Signal(11));
-    assert!(crash.to_string().starts_with("killed by SIGSEGV (11), peak memory "), "{crash}");
+    assert_eq!(crash.status.to_string(), "killed by SIGSEGV (11)");
+    assert!(crash.max_rss > 0, "{crash:?}");
 
     let worker = zygote.spawn(0, 0, "mg:die").unwrap();
     say(&worker, b'w');
@@ -290,9 +291,9 @@ fn two_zygotes_hold_nothing_of_each_other() {
 #[test]
 fn an_exit_reads_well() {
     let exit = Exit { status: Status::Signal(9), max_rss: 12 << 20, cpu: Duration::ZERO };
-    assert_eq!(exit.to_string(), "killed by SIGKILL (9), peak memory 12 MiB");
+    assert_eq!(exit.status.to_string(), "killed by SIGKILL (9)");
     let exit = Exit::unmeasured(Status::SpawnFailed("no memory".into()));
-    assert_eq!(exit.to_string(), "could not be forked: no memory");
+    assert_eq!(exit.status.to_string(), "could not be forked: no memory");
 }
 
 const SCENE: &str = "MINIGUN_ZYGOTE_SCENE";
@@ -380,7 +381,7 @@ fn holder() -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
 
 fn held() {
     let (release, holder) = holder();
-    let born = Zygote::birth("held", Box::new(obedient));
+    let born = Zygote::birth("held", Box::new(obedient), &[]);
     let left = procfs::children_of(Pid::current()).unwrap();
     drop(release);
     holder.join().unwrap();
