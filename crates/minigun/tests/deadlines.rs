@@ -245,6 +245,30 @@ fn workers_are_replaced_after_as_many_items_as_said_and_nothing_is_lost() {
 }
 
 #[test]
+fn workers_that_leak_are_replaced_and_nothing_is_lost() {
+    let scene = Scene::new();
+    let p = Pipeline::new("leak");
+    let out = p
+        .source("in", 0..40)
+        .on(processes(1).recycle_above(30 << 20), |s| {
+            s.map("leak", |n: i32| {
+                std::mem::forget(vec![n as u8; 10 << 20]);
+                // Longer than the pause between two looks.
+                crash_kit::spin(Duration::from_millis(20));
+                (n, std::process::id())
+            })
+        })
+        .collect("out");
+    let mut report = p.run().unwrap();
+    let out = report.take(out);
+    assert_eq!(sorted(out.iter().map(|(n, _)| *n)), sorted(0..40));
+    let pids: std::collections::BTreeSet<_> = out.iter().map(|(_, pid)| *pid).collect();
+    assert!(pids.len() > 3, "400 MiB in workers of 30: {} workers", pids.len());
+    assert_eq!(report.stage("leak").unwrap().figures.deaths, 0);
+    scene.nothing_is_left();
+}
+
+#[test]
 fn a_fresh_process_is_not_recycled_twice() {
     let scene = Scene::new();
     let p = Pipeline::new("fresh");

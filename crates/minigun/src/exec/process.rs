@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
 use crate::graph::StageId;
-use crate::plan::{Executor, Placed};
+use crate::plan::{Executor, Placed, Recycle};
 use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
 use crate::queue::{Queue, Sender};
 use crate::shared::Shared;
@@ -78,7 +78,10 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             wire: self.wire()?,
             format: placement.settings.format,
             after_fork: hooks.after,
-            serves: if is_fresh(placement.executor) { 1 } else { placement.settings.recycle_after },
+            recycle: Recycle {
+                items: if is_fresh(placement.executor) { Some(1) } else { placement.settings.recycle.items },
+                memory: placement.settings.recycle.memory,
+            },
             limits: placement.settings.limits,
             debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
         };

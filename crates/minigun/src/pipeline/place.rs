@@ -386,7 +386,20 @@ impl<P, M> Block<P, M> {
     where
         P: ProcessBlock,
     {
-        self.settings.recycle_after = items.max(1);
+        self.settings.recycle.items = Some(items.max(1));
+        self
+    }
+
+    /// Each worker is replaced, its `after` hooks run, when more than `bytes` of memory are its own: what it made or
+    /// changed since its fork, not what it shares with the program. It is looked at between items, at most
+    /// every 50 ms. Default: never.
+    ///
+    /// Unlike [`memory_limit`](Self::memory_limit) it costs no item: the worker that leaks ends in order.
+    pub fn recycle_above(mut self, bytes: u64) -> Self
+    where
+        P: ProcessBlock,
+    {
+        self.settings.recycle.memory = Some(bytes);
         self
     }
 

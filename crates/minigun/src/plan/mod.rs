@@ -7,4 +7,4 @@ mod placement;
 pub(crate) use block::BlockDef;
 pub(crate) use block::Spot;
 pub use placement::{Executor, cores};
-pub(crate) use placement::{Placed, Placement, Settings, WorkerLimits, default_policy};
+pub(crate) use placement::{Placed, Placement, Recycle, Settings, WorkerLimits, default_policy};

@@ -129,9 +129,17 @@ pub(crate) struct Settings {
     pub(crate) or_threads: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
-    /// Items after which a worker is replaced.
-    pub(crate) recycle_after: u64,
+    pub(crate) recycle: Recycle,
     pub(crate) limits: WorkerLimits,
+}
+
+/// When a worker process is replaced by a new one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Recycle {
+    /// After this many items.
+    pub(crate) items: Option<u64>,
+    /// When this many bytes of memory are its own.
+    pub(crate) memory: Option<u64>,
 }
 
 /// What each worker process of a block may use.
@@ -155,7 +163,7 @@ impl Default for Settings {
             or_threads: false,
             timeout: None,
             grace: defaults::GRACE,
-            recycle_after: u64::MAX,
+            recycle: Recycle::default(),
             limits: WorkerLimits::default(),
         }
     }

@@ -8,7 +8,7 @@
 //! | `ledger` | what is in flight to one worker |
 //! | `worker`, `outbox` | the worker's loop, and its results on their way back |
 //! | `fuzz` | what arrives on a socket, for the fuzz targets |
-//! | `limits` | what a worker may use, and its stop for a debugger |
+//! | `limits`, `term` | what a worker may use, and its stop for a debugger; how long it serves |
 //! | `stderr`, `cause` | what workers print; why one died |
 //! | `slot`, `crew`, `link`, `pace`, `arrival` | the program's side of one worker, and what slots share |
 
@@ -27,6 +27,7 @@ mod pace;
 mod protocol;
 mod slot;
 mod stderr;
+mod term;
 mod worker;
 mod zygote;
 

@@ -10,11 +10,12 @@ use super::frame::{self, Fields, FrameError, Kind, Reader};
 use super::limits;
 use super::outbox::{Lost, Outbox};
 use super::protocol::{self, Work};
+use super::term::Term;
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::BlockId;
 use crate::journal;
-use crate::plan::WorkerLimits;
+use crate::plan::{Recycle, WorkerLimits};
 use crate::plan::hooks::ForkHook;
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
@@ -33,8 +34,8 @@ pub(crate) struct WorkerProgram<T> {
     pub(crate) format: Format,
     /// The block's own hooks, behind the pipeline's.
     pub(crate) after_fork: Vec<ForkHook>,
-    /// Items after which the worker ends by itself.
-    pub(crate) serves: u64,
+    /// When the worker ends by itself.
+    pub(crate) recycle: Recycle,
     pub(crate) limits: WorkerLimits,
     /// The block's name, if its workers stop for a debugger.
     pub(crate) debugged: Option<Arc<str>>,
@@ -119,7 +120,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
     ) -> Result<i32, Lost> {
         let mut reader = Reader::default();
         let mut outbox = Outbox::new(socket);
-        let mut served = 0;
+        let mut term = Term::new(self.recycle);
         'life: loop {
             if !reader.has_frame() {
                 let received = socket.read(reader.room())?;
@@ -147,11 +148,11 @@ impl<T: Send + 'static> WorkerProgram<T> {
                             claims.done(index);
                             claims.rest();
                             outbox.add(index, outcome, out, &attempt.cx.tx.journal, started)?;
-                            served += 1;
+                            term.served(started);
                         }
                         index += 1;
                         outbox.passed(index, !items.is_empty())?;
-                        if served == self.serves {
+                        if term.is_over() {
                             break 'life;
                         }
                     }
