@@ -384,6 +384,7 @@ fn a_mark_that_cannot_be_written_ends_the_run_with_the_files_name() {
     });
 }
 
+#[cfg(target_os = "linux")] // whose `/dev/full` is such a disk
 #[test]
 fn a_full_disk_is_an_error_of_the_append_and_so_of_the_item() {
     everywhere(|executor| {
