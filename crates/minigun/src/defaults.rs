@@ -89,7 +89,11 @@ fn table() -> String {
         ("how long an item may run", "no limit".to_string(), "`Block::timeout`"),
         ("from SIGTERM to SIGKILL for a worker whose item ran too long", seconds(GRACE), "`Block::grace`"),
         ("items after which a worker is replaced", "no limit".to_string(), "`Block::recycle_after`"),
-        ("memory of its own above which a worker is replaced", "no limit".to_string(), "`Block::recycle_above`"),
+        (
+            "memory of its own above which a worker is replaced",
+            "no limit".to_string(),
+            "`Block::recycle_above`",
+        ),
         ("grace for a worker to end, and for threads in user code after a stop", seconds(GRACE), "fixed"),
         (
             "a dead worker's last lines on standard error",

@@ -32,6 +32,7 @@
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
+//! * [`guide`] has pages on whole matters: what happens when something fails.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
 //!
 //! # What a fork means
@@ -67,6 +68,7 @@ mod error;
 mod exec;
 mod failure;
 mod graph;
+pub mod guide;
 mod journal;
 mod limits;
 mod locked;

@@ -1,0 +1,4 @@
+//! Pages that explain a whole matter. Their programs are compiled and run with the tests.
+
+#[doc = include_str!("failure.md")]
+pub mod failure {}
