@@ -359,6 +359,11 @@ pub mod procfs {
         false
     }
 
+    /// Not known here.
+    pub fn group_of(_pid: Pid) -> Option<Pid> {
+        None
+    }
+
     /// Refuses.
     pub fn title(_pid: Pid) -> io::Result<String> {
         refuse("/proc")
