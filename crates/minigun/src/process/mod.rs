@@ -25,7 +25,7 @@ mod zygote;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use crate::defaults::GRACE;
+use crate::defaults::{ANSWER_BOUND, GRACE};
 use crate::error::Error;
 use crate::plan::hooks::ForkHook;
 use crate::shared::{Halt, Shared};
@@ -35,7 +35,7 @@ use board::Board;
 pub(crate) use crew::{Desk, SlotCrew};
 pub(crate) use slot::{Slot, SlotBlock};
 pub(crate) use worker::{Serve, WorkerProgram};
-use zygote::{Seat, WorkerProcess, Zygote, ZygoteError};
+use zygote::{Seat, WorkerProcess, ZygoteError, Zygotes, remedy};
 
 /// What worker processes a run needs: gathered before anything starts.
 pub(crate) struct Plan {
@@ -79,14 +79,14 @@ impl Plan {
         self.programs.is_empty()
     }
 
-    /// Forks the fork server.
+    /// Forks the fork server, and its standby.
     pub(crate) fn fork(self, after_fork: Vec<ForkHook>) -> Result<Processes, Error> {
         let name = self.shared.name().to_string();
         let failed = |cause: &dyn std::fmt::Display| Error::Zygote {
             pipeline: name.clone(),
             cause: cause.to_string(),
         };
-        let board = Board::new(self.slots).map_err(|error| failed(&format!("mmap: {error}")))?;
+        let board = Board::new(self.slots).map_err(|error| refused(&self.shared, "mmap", &error))?;
         let board = Arc::clone(self.board.get_or_init(|| board));
         let (programs, shared) = (self.programs, Arc::clone(&self.shared));
         let main = move |seat: Seat| match programs.get(seat.block as usize) {
@@ -96,8 +96,9 @@ impl Plan {
             }
             None => NO_PROGRAM,
         };
-        let zygote = Zygote::birth(&name, Box::new(main)).map_err(|error| failed(&error))?;
-        Ok(Processes { zygote })
+        let main: zygote::WorkerMain = Box::new(main);
+        let zygotes = Zygotes::birth(&name, &main, ANSWER_BOUND).map_err(|error| failed(&error))?;
+        Ok(Processes { zygotes })
     }
 }
 
@@ -109,19 +110,25 @@ pub(crate) fn supported() -> io::Result<()> {
     minigun_os::supported()
 }
 
+/// The error of a run for which a call was refused that its worker processes need.
+pub(crate) fn refused(shared: &Shared, call: &str, error: &io::Error) -> Error {
+    let cause = format!("{call}: {error}{}", remedy(error));
+    Error::Zygote { pipeline: shared.name().to_string(), cause }
+}
+
 /// The worker processes of a run.
 pub(crate) struct Processes {
-    zygote: Zygote,
+    zygotes: Zygotes,
 }
 
 impl Processes {
     fn spawn(&self, block: u32, slot: u32, title: &str) -> Result<WorkerProcess, ZygoteError> {
-        self.zygote.spawn(block, slot, title)
+        self.zygotes.spawn(block, slot, title)
     }
 
-    /// Every worker and the fork server are gone when this returns.
+    /// Every worker and both fork servers are gone when this returns.
     pub(crate) fn close(&self, shared: &Shared) -> Result<(), Error> {
-        self.zygote
+        self.zygotes
             .close(GRACE)
             .map_err(|error| Error::Zygote { pipeline: shared.name().to_string(), cause: error.to_string() })
     }
