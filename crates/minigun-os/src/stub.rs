@@ -398,6 +398,11 @@ pub mod child {
         refuse("prctl")
     }
 
+    /// Refuses.
+    pub fn outlive_parent() -> io::Result<()> {
+        refuse("prctl")
+    }
+
     /// Does nothing.
     pub fn set_title(_title: &str) {}
 }
@@ -447,6 +452,11 @@ pub mod procfs {
     /// Not known here.
     pub fn is_alive(_pid: Pid) -> bool {
         false
+    }
+
+    /// Not known here.
+    pub fn group_of(_pid: Pid) -> Option<Pid> {
+        None
     }
 
     /// Refuses.

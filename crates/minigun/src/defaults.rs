@@ -29,8 +29,14 @@ pub const MAX_RESTARTS: u32 = 100;
 pub const RESTART_WINDOW: Duration = Duration::from_secs(10);
 /// Deaths charged to one item before the block's policy decides about it.
 pub const CRASH_ATTEMPTS: u32 = 3;
-/// How long a new worker may take to say its engine's hello before it is replaced.
+/// How long a new worker may take to say its engine's hello before it is replaced. The second in a row that
+/// misses it condemns its fork server, and the standby takes over.
 pub const HELLO_BOUND: Duration = Duration::from_secs(5);
+/// How long the fork server may leave a request unanswered, and say nothing at all, before it is killed and
+/// its standby takes over.
+pub const ANSWER_BOUND: Duration = Duration::from_secs(5);
+/// A fork that the system refused is tried again after this time.
+pub const FORK_RETRY: Duration = Duration::from_millis(100);
 /// How long `after_fork` hooks and `_init` closures of a new worker may take.
 pub const INIT_BOUND: Duration = Duration::from_secs(60);
 /// How long a worker may take to end by itself once told so.
@@ -85,6 +91,8 @@ fn table() -> String {
             "`Backoff::exponential`",
         ),
         ("a new worker's hello", seconds(HELLO_BOUND), "fixed"),
+        ("the fork server's answer to a request, if it says nothing else", seconds(ANSWER_BOUND), "fixed"),
+        ("a refused fork is tried again after", seconds(FORK_RETRY), "fixed"),
         ("`after_fork` hooks and `_init` closures of a worker", seconds(INIT_BOUND), "fixed"),
         ("how long an item may run", "no limit".to_string(), "`Block::timeout`"),
         ("from SIGTERM to SIGKILL for a worker whose item ran too long", seconds(GRACE), "`Block::grace`"),

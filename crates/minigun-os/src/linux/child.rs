@@ -134,6 +134,14 @@ pub fn die_with_parent(parent: Pid) -> io::Result<bool> {
     Ok(self::parent() == Some(parent))
 }
 
+/// Takes [`die_with_parent`] back.
+///
+/// # Errors
+/// What the kernel says to `prctl`.
+pub fn outlive_parent() -> io::Result<()> {
+    Ok(set_parent_process_death_signal(None)?)
+}
+
 /// The name shown by `ps` and `top`, cut to 15 bytes (at a character's border, and before any NUL).
 pub fn set_title(title: &str) {
     let title = title.split('\0').next().unwrap_or_default();

@@ -68,6 +68,11 @@ pub fn is_alive(pid: Pid) -> bool {
     stat(pid).is_some_and(|stat| !matches!(stat.state, 'Z' | 'X') && stat.flags & EXITING == 0)
 }
 
+/// The process group of a process, also of a zombie; `None` if there is no such process.
+pub fn group_of(pid: Pid) -> Option<Pid> {
+    stat(pid).and_then(|stat| stat.group)
+}
+
 /// The title of a process (`comm`), at most 15 bytes.
 ///
 /// # Errors
@@ -82,6 +87,7 @@ const EXITING: u64 = 4;
 struct Stat {
     state: char,
     parent: Option<Pid>,
+    group: Option<Pid>,
     flags: u64,
 }
 
@@ -91,6 +97,7 @@ fn stat(pid: Pid) -> Option<Stat> {
     let mut fields = line.get(line.rfind(')')? + 1..)?.split_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok().and_then(Pid::new);
-    let flags = fields.nth(4)?.parse().ok()?;
-    Some(Stat { state, parent, flags })
+    let group = fields.next()?.parse().ok().and_then(Pid::new);
+    let flags = fields.nth(3)?.parse().ok()?;
+    Some(Stat { state, parent, group, flags })
 }

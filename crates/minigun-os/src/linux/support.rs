@@ -15,18 +15,36 @@ use crate::pid::Pid;
 /// Whether this system can run worker processes. Tried once per process, without a fork, in well under a
 /// millisecond; whatever is opened for it is closed again.
 ///
+/// A shortage that may pass (of descriptors, of memory) is no answer: it is met, and named, where the call is
+/// made in earnest.
+///
 /// # Errors
 /// `Unsupported`, naming the call that was refused and how, e.g. under a seccomp filter.
 pub fn supported() -> io::Result<()> {
     static TRIED: OnceLock<Option<String>> = OnceLock::new();
-    match TRIED.get_or_init(|| attempt().err()) {
+    let tried = match TRIED.get() {
+        Some(tried) => tried,
+        None => match attempt() {
+            Err((_, error)) if is_shortage(&error) => return Ok(()),
+            Err((call, error)) => {
+                TRIED.get_or_init(|| Some(format!("worker processes need {call}: {error}")))
+            }
+            Ok(()) => TRIED.get_or_init(|| None),
+        },
+    };
+    match tried {
         None => Ok(()),
         Some(refused) => Err(io::Error::new(io::ErrorKind::Unsupported, refused.clone())),
     }
 }
 
-fn attempt() -> Result<(), String> {
-    let named = |call: &'static str| move |error: io::Error| format!("worker processes need {call}: {error}");
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
+/// Makes every call once; the one that was refused.
+fn attempt() -> Result<(), (&'static str, io::Error)> {
+    let named = |call: &'static str| move |error: io::Error| (call, error);
     procfs::threads().map_err(named("/proc/self/task"))?;
     let (stream, _other) = Socket::pair(None).map_err(named("socketpair(SOCK_STREAM)"))?;
     let (here, there) = Control::pair().map_err(named("socketpair(SOCK_SEQPACKET)"))?;

@@ -115,7 +115,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         for slot in 0..workers {
             let claims = berth.claims(slot).ok_or(std::io::ErrorKind::NotFound.into());
             let desk = claims.and_then(Desk::new);
-            desks.push(desk.map_err(|source| Error::Thread { stage: self.block.name.to_string(), source })?);
+            desks.push(desk.map_err(|source| process::refused(&launch.shared, "eventfd", &source))?);
         }
         for desk in &desks {
             launch.shared.on_halt(Arc::clone(&desk.event) as _);

@@ -93,6 +93,15 @@ struct Deaths {
 /// Causes of death told in an error.
 const TOLD: usize = 5;
 
+impl Deaths {
+    fn tell(&mut self, cause: String) {
+        self.causes.push_back(cause);
+        if self.causes.len() > TOLD {
+            self.causes.pop_front();
+        }
+    }
+}
+
 impl<T> SlotCrew<T> {
     pub(crate) fn new(desks: Vec<Desk<T>>) -> Self {
         let returned = Returned {
@@ -200,6 +209,11 @@ impl<T> SlotCrew<T> {
         self.deaths.lock().unready = 0;
     }
 
+    /// A worker died, which is no limit's business: it is told if a later death ends the run.
+    pub(crate) fn lost(&self, cause: String) {
+        self.deaths.lock().tell(cause);
+    }
+
     /// A worker died, before it became ready or later. An error if too many did within the window.
     pub(crate) fn died(
         &self,
@@ -216,10 +230,7 @@ impl<T> SlotCrew<T> {
             deaths.times.pop_front();
         }
         deaths.times.push_back(now);
-        deaths.causes.push_back(cause);
-        if deaths.causes.len() > TOLD {
-            deaths.causes.pop_front();
-        }
+        deaths.tell(cause);
         let count = (deaths.times.len() as u32).max(deaths.unready);
         if count <= limit {
             return Ok(());

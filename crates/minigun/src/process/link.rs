@@ -166,11 +166,30 @@ impl Link {
         self.process.kill();
     }
 
-    /// How the worker ended; it is killed if it does not. `None` if even then nobody could tell.
-    pub(crate) fn exit(&mut self) -> Option<Exit> {
-        self.process.wait(defaults::GRACE).or_else(|| {
-            self.kill_for(Killed::Mute);
-            self.process.wait(defaults::GRACE)
-        })
+    /// Has the fork server say something; one that does not is replaced.
+    pub(crate) fn ask(&self) {
+        self.process.signal(Signal::new(0));
+    }
+
+    /// How the worker ended, once that was reported.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        self.process.exit()
+    }
+
+    /// The worker spoke its first words.
+    pub(crate) fn said_hello(&self) {
+        self.process.said_hello();
+    }
+
+    /// Its deadline has struck: whether its first words are overdue. Not before the bound is over since it was
+    /// forked, however long that took; the deadline is put off until then.
+    pub(crate) fn missed_hello(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.process.forked_at().unwrap_or(now) + defaults::HELLO_BOUND;
+        self.deadline = (!self.unhurried).then_some(due);
+        if due <= now {
+            self.process.missed_hello();
+        }
+        due <= now
     }
 }

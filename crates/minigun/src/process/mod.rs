@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use minigun_os::child;
 
-use crate::defaults::GRACE;
+use crate::defaults::{ANSWER_BOUND, GRACE};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::plan::hooks::ForkHook;
@@ -51,7 +51,7 @@ pub(crate) use limits::is_debugged;
 pub(crate) use slot::{Slot, SlotBlock};
 use stderr::{Ears, Listener};
 pub(crate) use worker::{Serve, WorkerProgram};
-use zygote::{Seat, WorkerProcess, Zygote, ZygoteError};
+use zygote::{Seat, WorkerProcess, ZygoteError, Zygotes, remedy};
 
 /// What worker processes a run needs: gathered before anything starts.
 pub(crate) struct Plan {
@@ -112,17 +112,17 @@ impl Plan {
         &self.before_fork
     }
 
-    /// Forks the fork server.
+    /// Forks the fork server, and its standby.
     pub(crate) fn fork(self, after_fork: Vec<ForkHook>) -> Result<Processes, Error> {
         let name = self.shared.name().to_string();
         let failed = |cause: &dyn std::fmt::Display| Error::Zygote {
             pipeline: name.clone(),
             cause: cause.to_string(),
         };
-        let board = Board::new(self.slots).map_err(|error| failed(&format!("mmap: {error}")))?;
+        let board = Board::new(self.slots).map_err(|error| refused(&self.shared, "mmap", &error))?;
         let board = Arc::clone(self.board.get_or_init(|| board));
-        self.shared.share_stop().map_err(|error| failed(&format!("mmap: {error}")))?;
-        let (ears, writers) = Ears::new(self.slots).map_err(|error| failed(&format!("pipe: {error}")))?;
+        self.shared.share_stop().map_err(|error| refused(&self.shared, "mmap", &error))?;
+        let (ears, writers) = Ears::new(self.slots).map_err(|error| refused(&self.shared, "pipe", &error))?;
         let writers = Arc::new(writers);
         let firsts = self.programs.iter().map(|(_, first)| *first).collect();
         let (programs, shared, pipes) = (self.programs, Arc::clone(&self.shared), Arc::clone(&writers));
@@ -139,10 +139,11 @@ impl Plan {
             None => NO_PROGRAM,
         };
         let oom = OomWatch::new();
-        let zygote = Zygote::birth(&name, Box::new(main), &writers).map_err(|error| failed(&error))?;
+        let main: zygote::WorkerMain = Box::new(main);
+        let zygotes = Zygotes::birth(&name, &main, &writers, ANSWER_BOUND).map_err(|error| failed(&error))?;
         let stderr = Listener::start(ears, &self.shared)
             .map_err(|error| failed(&format!("starting the thread for standard error: {error}")))?;
-        Ok(Processes { zygote, stderr, oom, firsts })
+        Ok(Processes { zygotes, stderr, oom, firsts })
     }
 }
 
@@ -154,9 +155,15 @@ pub(crate) fn supported() -> io::Result<()> {
     minigun_os::supported()
 }
 
+/// The error of a run for which a call was refused that its worker processes need.
+pub(crate) fn refused(shared: &Shared, call: &str, error: &io::Error) -> Error {
+    let cause = format!("{call}: {error}{}", remedy(error));
+    Error::Zygote { pipeline: shared.name().to_string(), cause }
+}
+
 /// The worker processes of a run.
 pub(crate) struct Processes {
-    zygote: Zygote,
+    zygotes: Zygotes,
     stderr: Listener,
     pub(crate) oom: OomWatch,
     /// Each block's first slot.
@@ -165,7 +172,7 @@ pub(crate) struct Processes {
 
 impl Processes {
     fn spawn(&self, block: u32, slot: u32, title: &str) -> Result<WorkerProcess, ZygoteError> {
-        self.zygote.spawn(block, slot, title)
+        self.zygotes.spawn(block, slot, title)
     }
 
     /// A slot's worker has ended: the end of what it printed to standard error.
@@ -173,8 +180,8 @@ impl Processes {
         self.firsts.get(block as usize).map_or(String::new(), |first| self.stderr.last_words(first + slot))
     }
 
-    /// Every worker and the fork server are gone when this returns, and what they printed is shown; workers have
-    /// some time to leave.
+    /// Every worker and both fork servers are gone when this returns, and what they printed is shown; workers
+    /// have some time to leave.
     pub(crate) fn close(&self, shared: &Shared) -> Result<(), Error> {
         let closed = self.close_within(GRACE, shared);
         self.stderr.close();
@@ -187,7 +194,7 @@ impl Processes {
     }
 
     fn close_within(&self, grace: Duration, shared: &Shared) -> Result<(), Error> {
-        self.zygote
+        self.zygotes
             .close(grace)
             .map_err(|error| Error::Zygote { pipeline: shared.name().to_string(), cause: error.to_string() })
     }

@@ -117,6 +117,11 @@ pub(crate) fn zygotes() -> Vec<Pid> {
     procfs::children_of(Pid::current()).unwrap_or_default()
 }
 
+/// The workers of a fork server.
+pub(crate) fn workers_of(zygote: Pid) -> Vec<Pid> {
+    procfs::children_of(zygote).unwrap_or_default()
+}
+
 /// The workers of all its pipelines.
 pub(crate) fn workers() -> Vec<Pid> {
     zygotes().into_iter().flat_map(|zygote| procfs::children_of(zygote).unwrap_or_default()).collect()
@@ -317,6 +322,32 @@ pub(crate) mod vandal {
         // SAFETY: it is open, `sockets` has just found it, and it is not closed here.
         let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(number) });
         let _ = file.write_all(bytes);
+    }
+
+    /// From now on orphans of this process's descendants become its children, as with the first process of a
+    /// container.
+    pub(crate) fn take_over_orphans() {
+        // SAFETY: this call has no precondition on memory.
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }, 0);
+    }
+
+    /// Lets a process (0: this one) open no descriptor from this number on; gives what the number was. What is
+    /// open stays open.
+    pub(crate) fn limit_descriptors(pid: u32, number: u64) -> u64 {
+        // SAFETY: 1. Zeroed `rlimit` is valid plain data. 2. Both pointers outlive the calls.
+        unsafe {
+            let (pid, mut limit): (_, libc::rlimit) = (pid.cast_signed(), std::mem::zeroed());
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit), 0);
+            let before = std::mem::replace(&mut limit.rlim_cur, number);
+            assert_eq!(libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()), 0);
+            before
+        }
+    }
+
+    /// Has these called at every fork of this process and its descendants: in the parent, in the child.
+    pub(crate) fn at_fork(parent: extern "C" fn(), child: extern "C" fn()) {
+        // SAFETY: the handlers are functions of this program, which are there as long as it is.
+        assert_eq!(unsafe { libc::pthread_atfork(None, Some(parent), Some(child)) }, 0);
     }
 
     /// Leaves a child behind that has every descriptor of this process and none of its groups: nobody but

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::results::Left;
 use super::{Slot, Step};
-use crate::defaults::{GRACE, HELLO_BOUND, INIT_BOUND, LAST_WORDS_LINES};
+use crate::defaults::{FORK_RETRY, GRACE, HELLO_BOUND, INIT_BOUND, LAST_WORDS_LINES};
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind, beneath};
 use crate::process::cause::{Cause, Killed};
@@ -19,6 +19,13 @@ const UNSENT: u32 = 10;
 /// Lines of a worker's last words where the causes of several deaths are told.
 const FEW: usize = 5;
 
+/// A worker whose stream has ended.
+pub(super) struct Leaving {
+    pub(super) link: Link,
+    /// It was told to by SIGKILL.
+    killed: bool,
+}
+
 impl<T: Send + 'static> Slot<'_, T> {
     pub(super) fn pid(&self) -> Option<u32> {
         self.link.as_ref().and_then(Link::pid)
@@ -26,13 +33,14 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// When what the worker owes next must have come: an answer, its end, or the item it runs.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let link = self.link.as_ref()?;
+        let link = self.last_link()?;
         [link.deadline, self.item_deadline(link)].into_iter().flatten().min()
     }
 
     fn item_deadline(&self, link: &Link) -> Option<Instant> {
         let limit = self.block.settings.timeout?;
-        let awaited = link.stage == Stage::Ready && link.killed.is_none() && !link.unhurried;
+        let awaited =
+            self.leaving.is_none() && link.stage == Stage::Ready && link.killed.is_none() && !link.unhurried;
         if !awaited || self.desk.ledger.lock().live() == 0 {
             return None;
         }
@@ -64,10 +72,40 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.block.crew.put_back(left.into_iter().map(|(_, parcel)| parcel));
             self.last_words();
             self.input_ended |= self.block.queue.is_over();
-        } else {
-            let exit = link.exit();
-            self.died(&link, exit)?;
+            return if self.block.fresh || self.input_ended { Ok(()) } else { self.fork() };
         }
+        // Its end is reported, or its fork server is to be found dead.
+        link.ask();
+        link.deadline = Some(Instant::now() + GRACE);
+        self.leaving = Some(Leaving { link, killed: false });
+        Ok(())
+    }
+
+    /// How the worker ended that was leaving: `false` if that is not known yet.
+    pub(super) fn left(&mut self) -> Step<bool> {
+        let Some(exit) = self.leaving.as_ref().and_then(|leaving| leaving.link.exit()) else {
+            return Ok(false);
+        };
+        self.replace(Some(exit))?;
+        Ok(true)
+    }
+
+    fn replace(&mut self, exit: Option<Exit>) -> Step {
+        let Some(Leaving { link, .. }) = self.leaving.take() else { return Ok(()) };
+        let refused = matches!(exit, Some(Exit { status: Status::SpawnFailed(_), .. }));
+        self.died(&link, exit)?;
+        if refused {
+            self.fork_due = Some(Instant::now() + FORK_RETRY);
+        }
+        if self.block.fresh || self.input_ended || refused { Ok(()) } else { self.fork() }
+    }
+
+    /// Forks where the system had refused to, when it is time.
+    pub(super) fn fork_again(&mut self) -> Step {
+        if self.fork_due.is_none_or(|due| due > Instant::now()) {
+            return Ok(());
+        }
+        self.fork_due = None;
         if self.block.fresh || self.input_ended { Ok(()) } else { self.fork() }
     }
 
@@ -77,9 +115,6 @@ impl<T: Send + 'static> Slot<'_, T> {
         if !matches!(&exit, Some(Exit { status: Status::SpawnFailed(_), .. })) {
             self.stats.goodbye_lost();
         }
-        if let Some(Exit { status: Status::ZygoteLost, .. }) = exit {
-            return self.fail(self.zygote_error("it died, and its workers with it"));
-        }
         let cause = Cause::of(
             link.pid(),
             exit.as_ref(),
@@ -88,6 +123,10 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.last_words(),
             || self.processes.oom.evidence(),
         );
+        if let Some(Exit { status: Status::ZygoteLost, .. }) = exit {
+            self.lost(&cause);
+            return Ok(());
+        }
         self.stats.died(cause.kind());
         let flight = self.desk.ledger.lock().clear();
         let limit = self.block.settings.crash_attempts;
@@ -140,15 +179,41 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
     }
 
+    /// The worker died because its fork server did: nobody is charged with it, and no limit counts it.
+    fn lost(&mut self, cause: &Cause) {
+        self.stats.died(cause.kind());
+        let flight = self.desk.ledger.lock().clear();
+        let claims = &self.desk.claims;
+        self.block.crew.put_back(flight.into_iter().map(|(index, mut parcel)| {
+            parcel.uncharged += u32::from(claims.is_running(index) || claims.is_done(index));
+            parcel
+        }));
+        self.block.crew.lost(cause.to_string());
+    }
+
     /// A worker that did not do in time what it owed is killed; its end is then seen on its socket. One whose
     /// item ran too long is asked first.
     pub(super) fn overdue(&mut self) -> Step {
         let now = Instant::now();
+        if let Some(Leaving { link, killed }) = &mut self.leaving {
+            if link.deadline.is_none_or(|deadline| deadline > now) {
+                return Ok(());
+            }
+            if *killed {
+                return self.replace(None);
+            }
+            *killed = true;
+            link.kill_for(Killed::Mute);
+            link.deadline = Some(now + GRACE);
+        }
         let Some(link) = &mut self.link else { return Ok(()) };
         if link.deadline.is_none_or(|deadline| deadline > now) {
             if let Some(limit) = self.block.settings.timeout {
                 link.condemn(limit, self.block.settings.grace);
             }
+            return Ok(());
+        }
+        if link.stage == Stage::Forked && !link.missed_hello() {
             return Ok(());
         }
         link.kill_for(match link.stage {

@@ -23,7 +23,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         let ledger = self.desk.ledger.lock();
         if self.block.fresh {
             // A worker of its own for every item: the next one is forked when this one is gone.
-            return usize::from(self.link.is_none());
+            return usize::from(self.link.is_none() && self.leaving.is_none() && self.fork_due.is_none());
         }
         if self.link.as_ref().is_none_or(|link| link.stage != Stage::Ready || link.killed.is_some()) {
             return 0;

@@ -30,6 +30,7 @@ use crate::shared::{Hurry, Shared};
 use crate::stage::letters::{self, Letters};
 use crate::stats::StageStats;
 use crate::wire::WireFns;
+use death::Leaving;
 
 /// What the slots of one block know of it.
 pub(crate) struct SlotBlock<T> {
@@ -67,6 +68,10 @@ pub(crate) struct Slot<'a, T> {
     arrival: Arrival,
     letters: Option<Box<dyn Letters<T>>>,
     link: Option<Link>,
+    /// The worker whose stream has ended: how it ended is not known yet.
+    leaving: Option<Leaving>,
+    /// The system refused a fork: the next is tried then.
+    fork_due: Option<Instant>,
     pace: Pace,
     unchecked: u32,
     input_ended: bool,
@@ -96,6 +101,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             arrival: ways.0,
             letters: ways.1,
             link: None,
+            leaving: None,
+            fork_due: None,
             pace: Pace::default(),
             unchecked: crate::defaults::CHECKED_ITEMS,
             input_ended: false,
@@ -105,7 +112,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
     /// Serves until the block has nothing more to do, or the run is halted.
     pub(crate) fn drive(mut self) {
         let served = self.serve();
-        if let Some(link) = &self.link
+        if let Some(link) = self.last_link()
             && (served.is_err() || self.shared.is_halted())
         {
             link.kill();
@@ -128,10 +135,11 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             self.fork()?;
         }
         while !self.shared.is_halted() {
+            self.fork_again()?;
             let fed = self.feed()?;
             let wrote = self.link.as_mut().is_some_and(Link::write);
-            let took = self.receive()?;
-            if self.input_ended && self.link.is_none() {
+            let took = self.receive()? || self.left()?;
+            if self.input_ended && self.link.is_none() && self.leaving.is_none() {
                 return Ok(());
             }
             if !(fed || wrote || took) {
@@ -163,13 +171,18 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         }
     }
 
+    /// The worker of now, or the one that is leaving.
+    fn last_link(&self) -> Option<&Link> {
+        self.link.as_ref().or(self.leaving.as_ref().map(|leaving| &leaving.link))
+    }
+
     /// Waits for the worker, the queue, another slot, or the next deadline.
     fn wait(&mut self) -> Step {
         let deadline = self.deadline();
         // Only who could take what is due waits for it.
         let free = !self.input_ended && self.credit() > 0;
         let due = if free { self.block.crew.next_due() } else { None };
-        let until = [deadline, due].into_iter().flatten().min();
+        let until = [deadline, due, self.fork_due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let polled = {
             let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];

@@ -51,7 +51,10 @@ impl<T: Send + 'static> Slot<'_, T> {
             && let Some(frame) = link.next()?
         {
             match frame.kind {
-                Kind::Hello => stage = stage.max(Stage::Starting),
+                Kind::Hello => {
+                    stage = stage.max(Stage::Starting);
+                    link.said_hello();
+                }
                 Kind::Ready => {
                     stage = stage.max(Stage::Ready);
                     self.block.crew.started();

@@ -10,15 +10,16 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use minigun_os::{
-    Board, Control, Ending, ForkGuard, Interest, Pid, PipeWriter, Process, Signal, SingleThreaded, Socket,
-    Watch, child, close_engine_fds_except, fork, kill, poll, reap, supported,
+    ChildSignals, Control, Ending, ForkGuard, Interest, Pid, PipeWriter, Process, Signal, SingleThreaded,
+    Socket, Watch, child, close_engine_fds_except, fork, kill, poll, reap, supported,
 };
 
 use super::message::{BATCH, RECORD, Reply};
+use super::notes::Notes;
 use super::server::{REFUSED, serve};
 use super::{WorkerMain, ZygoteError};
 use crate::panics::note_panics;
@@ -35,20 +36,28 @@ pub(super) struct Born {
     pub(super) control: Control,
     /// Reads the end when the zygote and all its workers are gone: each holds the other end while it lives.
     pub(super) life: Socket,
+    pub(super) notes: Arc<Notes>,
+}
+
+impl Born {
+    /// It is not wanted any more.
+    pub(super) fn abandon(self) {
+        let _ = self.process.signal(Signal::KILL);
+        let _ = self.process.wait(Some(DYING));
+    }
 }
 
 /// Forks until one is ready, in at most 10 s (half of each patience more goes to the standard streams).
 pub(super) fn birth(name: &str, worker: &WorkerMain, kept: &[PipeWriter]) -> Result<Born, ZygoteError> {
     supported().map_err(ZygoteError::Unsupported)?;
-    let board = Board::new(0, 1).map_err(call("mmap"))?;
-    let step = &board.bytes()[0];
+    let notes = Arc::new(Notes::new().map_err(call("mmap"))?);
     for patience in PATIENCE {
-        step.store(0, Ordering::Relaxed);
-        if let Some(born) = attempt(name, worker, kept, step, patience)? {
+        notes.step(0);
+        if let Some(born) = attempt(name, worker, kept, &notes, patience)? {
             return Ok(born);
         }
     }
-    Err(ZygoteError::Hung { times: PATIENCE.len(), suspect: suspect(step) })
+    Err(ZygoteError::Hung { times: PATIENCE.len(), suspect: suspect(&notes) })
 }
 
 /// One birth; `None` if the child hung. It is gone then.
@@ -56,18 +65,17 @@ fn attempt(
     name: &str,
     worker: &WorkerMain,
     kept: &[PipeWriter],
-    step: &AtomicU8,
+    notes: &Arc<Notes>,
     patience: Duration,
 ) -> Result<Option<Born>, ZygoteError> {
     let (control, their_control) = Control::pair().map_err(call("socketpair"))?;
     let (life, their_life) = Socket::pair(None).map_err(call("socketpair"))?;
     let program = Pid::current();
-    let nested = minigun_os::in_worker();
     let guard = ForkGuard::take(patience / 2).map_err(call("preparing the fork"))?;
     let pid = fork(guard, move |alone| {
         kept.iter().for_each(PipeWriter::keep_in_children);
         let ends = Ends { control: their_control, life: their_life };
-        zygote_main(&alone, name, ends, (program, nested), worker, step)
+        zygote_main(&alone, name, ends, program, worker, notes)
     })
     .map_err(call("fork"))?;
     let process = Process::open(pid).map_err(|source| {
@@ -81,12 +89,17 @@ fn attempt(
     })?;
     let outcome = await_ready(&control, &process, patience);
     if let Ok(Outcome::Ready) = outcome {
-        return Ok(Some(Born { process, control, life }));
+        return Ok(Some(Born { process, control, life, notes: Arc::clone(notes) }));
     }
     let _ = process.signal(Signal::KILL);
     let _ = process.wait(Some(DYING));
     match outcome? {
-        Outcome::Ended(ending) => Err(ZygoteError::Stillborn { ending, suspect: suspect(step) }),
+        Outcome::Ended(ending) => Err(match notes.refusal() {
+            Some((index, source)) => {
+                ZygoteError::Call { what: CALLS.get(usize::from(index)).copied().unwrap_or("a call"), source }
+            }
+            None => ZygoteError::Stillborn { ending, suspect: suspect(notes) },
+        }),
         Outcome::Ready | Outcome::Silent => Ok(None),
     }
 }
@@ -125,36 +138,67 @@ fn zygote_main(
     alone: &SingleThreaded,
     name: &str,
     ends: Ends,
-    (program, nested): (Pid, bool),
+    program: Pid,
     worker: &WorkerMain,
-    step: &AtomicU8,
+    notes: &Notes,
 ) -> i32 {
-    close_engine_fds_except(alone, &[&ends.control, &ends.life]);
-    ends.life.keep_for_life();
+    let Ends { control, life } = ends;
+    close_engine_fds_except(alone, &[&control, &life]);
+    life.keep_for_life();
+    match prepare(name, program, notes) {
+        Ok((program, children, alone)) => serve(control, program, children, &alone, (worker, notes)),
+        Err((index, error)) => {
+            notes.refused(index, &error);
+            REFUSED
+        }
+    }
+}
+
+/// Sets the zygote up; the index of a call that was refused, and how.
+fn prepare(
+    name: &str,
+    program: Pid,
+    notes: &Notes,
+) -> Result<(Process, ChildSignals, SingleThreaded), (u8, io::Error)> {
     // Handle first, parent second: if the parent is still the same then, the handle is on the program.
-    let Ok(program_handle) = Process::open(program) else { return REFUSED };
-    if child::parent() != Some(program) {
-        return REFUSED;
+    let program_handle = Process::open(program).map_err(refused(0))?;
+    // The thread that forks waits until this is done: until then, whatever hangs here ends with the program.
+    if !child::die_with_parent(program).map_err(refused(6))? {
+        return Err((1, io::ErrorKind::NotFound.into()));
     }
     child::set_title(&format!("mg:{name}"));
+    // Its group are the workers that have not got one of their own yet. One that hangs before that, in a handler
+    // that other code runs at a fork, does not even die with its parent: it is killed with the group.
+    child::own_process_group().map_err(refused(5))?;
     child::reset_signal_handlers();
     // The terminal's Ctrl-C is the program's business, and a worker that prints must not be stopped because
     // its process group is in the background.
     child::ignore_signal(Signal::INT);
     child::ignore_signal(Signal::TTOU);
-    if child::null_stdin().is_err() {
-        return REFUSED;
-    }
-    prove(step);
+    child::null_stdin().map_err(refused(2))?;
+    prove(notes);
     // By now nothing of the program's, such as a handler run at the fork, may have started a thread.
-    let Ok(alone) = SingleThreaded::prove() else { return REFUSED };
-    // A program that is a worker itself is killed with its group. From now on this process sees its end, and
-    // has more to do then than to die: its own workers have groups, too. Before, it must die with the group.
-    if nested && child::own_process_group().is_err() {
-        return REFUSED;
-    }
-    serve(ends.control, program_handle, &alone, worker)
+    let alone = SingleThreaded::prove().map_err(refused(3))?;
+    let children = ChildSignals::new().map_err(refused(4))?;
+    // From now on it sees the program's end by itself, whichever of its threads ends before.
+    child::outlive_parent().map_err(refused(6))?;
+    Ok((program_handle, children, alone))
 }
+
+fn refused(index: u8) -> impl FnOnce(io::Error) -> (u8, io::Error) {
+    move |error| (index, error)
+}
+
+/// What can be refused to a zygote that sets itself up; the notes hold the index.
+const CALLS: [&str; 7] = [
+    "pidfd_open",
+    "getppid (the program is gone)",
+    "open(/dev/null)",
+    "reading /proc/self/task",
+    "signalfd",
+    "setpgid",
+    "prctl(PR_SET_PDEATHSIG)",
+];
 
 /// What is tried, in the order of trying; the board holds the index.
 const STEPS: [&str; 8] = [
@@ -168,12 +212,12 @@ const STEPS: [&str; 8] = [
     "the panic hook (a panic was just being printed)",
 ];
 
-fn suspect(step: &AtomicU8) -> &'static str {
-    STEPS.get(usize::from(step.load(Ordering::Relaxed))).copied().unwrap_or(STEPS[0])
+fn suspect(notes: &Notes) -> &'static str {
+    STEPS.get(usize::from(notes.last_step())).copied().unwrap_or(STEPS[0])
 }
 
-fn prove(step: &AtomicU8) {
-    let at = |index: u8| step.store(index, Ordering::Relaxed);
+fn prove(notes: &Notes) {
+    let at = |index: u8| notes.step(index);
     at(1);
     let mut kept = BTreeMap::new();
     for power in 4..20 {

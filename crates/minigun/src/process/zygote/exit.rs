@@ -29,6 +29,11 @@ pub(crate) enum Status {
 }
 
 impl Exit {
+    /// It was never made.
+    pub(super) fn is_spawn_failure(&self) -> bool {
+        matches!(self.status, Status::SpawnFailed(_))
+    }
+
     /// An end that nobody measured.
     pub(super) fn unmeasured(status: Status) -> Exit {
         Exit { status, max_rss: 0, cpu: Duration::ZERO }

@@ -10,14 +10,24 @@
 //! | 16..24 | slot / grace in ms | peak memory in bytes |
 //! | 24..40 | title, NUL-padded | 24..32 processor time in ns |
 //!
-//! A message of the program is one record, with a descriptor if it is a spawn. A message of the zygote is one
-//! to [`BATCH`] records. A record that cannot be read is `None`: the connection is then given up.
+//! | kind | request | its answer |
+//! |---|---|---|
+//! | 1 | spawn (with a descriptor) | 11 spawned, or 12 could not be forked |
+//! | 2 | a signal for a worker and its process group | 15 done, whether the worker still existed or not |
+//! | 3 | close | 15 done: it begins to |
+//!
+//! Every request has one answer, in the order of the requests: who owes answers and says nothing at all is
+//! stuck. Unasked come 10 ready, 13 left with a code, 14 killed by a signal.
+//!
+//! A message of the program is one record. A message of the zygote is one to [`BATCH`] records. A record that
+//! cannot be read is `None`: the connection is then given up.
 
 use std::time::Duration;
 
 use minigun_os::{Ending, Pid, Reaped, Signal};
 
 use super::exit::{Exit, Status};
+use super::remedy;
 
 /// The size of a record.
 pub(super) const RECORD: usize = 40;
@@ -28,17 +38,36 @@ pub(super) const BATCH: usize = 32;
 /// What the program asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    Spawn { id: u64, block: u32, slot: u32, title: String },
-    Signal { id: u64, signal: Signal },
-    Close { grace: Duration },
+    Spawn {
+        id: u64,
+        block: u32,
+        slot: u32,
+        title: String,
+    },
+    /// For the worker and its process group. Number 0 reaches nobody, but is answered.
+    Signal {
+        id: u64,
+        signal: Signal,
+    },
+    Close {
+        grace: Duration,
+    },
 }
 
 /// What the zygote reports.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Ready,
-    Spawned { id: u64, pid: Pid },
-    Ended { id: u64, exit: Exit },
+    Spawned {
+        id: u64,
+        pid: Pid,
+    },
+    Ended {
+        id: u64,
+        exit: Exit,
+    },
+    /// A request that has no other answer was carried out.
+    Done,
 }
 
 impl Request {
@@ -53,7 +82,7 @@ impl Request {
                 record[24..24 + end].copy_from_slice(&title.as_bytes()[..end]);
                 record
             }
-            Request::Signal { id, signal } => record(2, signal.number().unsigned_abs(), *id, 0, 0),
+            Request::Signal { id, signal } => record(2, signal.number().cast_unsigned(), *id, 0, 0),
             Request::Close { grace } => {
                 record(3, 0, 0, u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), 0)
             }
@@ -79,6 +108,11 @@ impl Request {
 /// A reply that all is set.
 pub(super) fn ready() -> [u8; RECORD] {
     record(10, 0, 0, 0, 0)
+}
+
+/// A reply that a request was carried out.
+pub(super) fn done() -> [u8; RECORD] {
+    record(15, 0, 0, 0, 0)
 }
 
 /// A reply that a worker was made.
@@ -109,9 +143,13 @@ impl Reply {
         let status = match kind {
             10 => return Some(Reply::Ready),
             11 => return Some(Reply::Spawned { id, pid: Pid::new(value)? }),
-            12 => Status::SpawnFailed(std::io::Error::from_raw_os_error(number).to_string()),
+            12 => {
+                let error = std::io::Error::from_raw_os_error(number);
+                Status::SpawnFailed(format!("{error}{}", remedy(&error)))
+            }
             13 => Status::Code(number),
             14 => Status::Signal(number),
+            15 => return Some(Reply::Done),
             _ => return None,
         };
         Some(Reply::Ended { id, exit: Exit { status, max_rss, cpu: Duration::from_nanos(cpu) } })
@@ -147,9 +185,31 @@ mod tests {
         for request in [
             Request::Spawn { id: u64::MAX, block: u32::MAX, slot: 7, title: "mg:deliver".into() },
             Request::Signal { id: 3, signal: Signal::TERM },
+            Request::Signal { id: u64::MAX, signal: Signal::CONT },
+            Request::Signal { id: 0, signal: Signal::new(0) },
             Request::Close { grace: Duration::from_millis(1500) },
         ] {
             assert_eq!(Request::decode(&request.encode()), Some(request));
+        }
+    }
+
+    #[test]
+    fn replies_come_back_as_they_went() {
+        let pid = Pid::current();
+        let reaped = Reaped { pid, ending: Ending::Code(7), max_rss: 1 << 20, cpu: Duration::from_nanos(5) };
+        let exit = |status| Exit { status, max_rss: 1 << 20, cpu: Duration::from_nanos(5) };
+        let killed = Ending::Signal { signal: Signal::TERM, core: false };
+        for (record, reply) in [
+            (ready(), Reply::Ready),
+            (done(), Reply::Done),
+            (spawned(u64::MAX, pid), Reply::Spawned { id: u64::MAX, pid }),
+            (ended(1, &reaped), Reply::Ended { id: 1, exit: exit(Status::Code(7)) }),
+            (
+                ended(2, &Reaped { ending: killed, ..reaped }),
+                Reply::Ended { id: 2, exit: exit(Status::Signal(15)) },
+            ),
+        ] {
+            assert_eq!(Reply::decode(&record), Some(reply));
         }
     }
 

@@ -1,4 +1,4 @@
-//! The loop inside the zygote: fork on request, kill on request, reap, report; and go when the program goes.
+//! The loop inside the zygote: fork on request, signal on request, reap, report; and go when the program goes.
 //!
 //! It waits for three things at once: a request, the end of a child, the end of the
 //! program. Replies travel together where they can. Nothing here starts a thread.
@@ -13,6 +13,7 @@ use minigun_os::{
 };
 
 use super::message::{self, BATCH, RECORD, Request};
+use super::notes::Notes;
 use super::{Seat, WorkerMain};
 
 /// Exit code of the zygote: all requests done, all workers reaped.
@@ -24,33 +25,37 @@ pub(super) const REFUSED: i32 = 91;
 /// Exit code of a worker that could not be set up, or whose zygote died at once.
 const NOT_SET_UP: i32 = 92;
 
-/// How long the news that a worker was made may wait for company: the program needs it for display only, and a
-/// worker that lives less long is then reported in one message, which spares a wake-up per worker.
+/// How long the news that a worker was made may wait for company: the program does not wait for it, and a
+/// worker that lives less long is then reported in one message, which spares a wake-up per worker. Not longer,
+/// whatever there is to do: a zygote that is busy forking must be heard.
 const COMPANY: Duration = Duration::from_millis(1);
 
 /// Requests taken in one round before the ended are looked after.
 const ROUND: usize = 16;
 
 /// Serves until told to close or until the program is gone; the zygote's exit code.
-pub(super) fn serve(control: Control, program: Process, alone: &SingleThreaded, worker: &WorkerMain) -> i32 {
-    let children = match ChildSignals::new() {
-        Ok(children) => children,
-        Err(_) => return REFUSED,
-    };
+pub(super) fn serve(
+    control: Control,
+    program: Process,
+    children: ChildSignals,
+    alone: &SingleThreaded,
+    (worker, notes): (&WorkerMain, &Notes),
+) -> i32 {
     let mut server = Server {
         control,
         program,
         children,
         alone,
         worker,
+        notes,
         here: Pid::current(),
         ids: BTreeMap::new(),
         pids: BTreeMap::new(),
         replies: Vec::with_capacity(BATCH * RECORD),
-        urgent: true,
+        due: None,
         close_by: None,
     };
-    server.reply(message::ready());
+    server.reply_now(message::ready());
     let outcome = server.run();
     server.kill_all();
     match outcome {
@@ -66,13 +71,14 @@ struct Server<'a> {
     children: ChildSignals,
     alone: &'a SingleThreaded,
     worker: &'a WorkerMain,
+    notes: &'a Notes,
     here: Pid,
     /// Living workers (ended ones until they are reaped): by number, and by process.
     pids: BTreeMap<u64, Pid>,
     ids: BTreeMap<Pid, u64>,
     replies: Vec<u8>,
-    /// Whether one of the replies must go out now.
-    urgent: bool,
+    /// When the replies must go out, if there are any.
+    due: Option<Instant>,
     /// Set by a request to close: no more workers; the deadline, until it has struck.
     close_by: Option<Option<Instant>>,
 }
@@ -92,22 +98,19 @@ impl From<io::Error> for Stop {
 impl Server<'_> {
     fn run(&mut self) -> Result<(), Stop> {
         loop {
-            if self.urgent || self.replies.len() >= BATCH * RECORD {
-                self.flush()?;
-            }
+            self.flush_what_is_due()?;
             if self.close_by.is_some() && self.pids.is_empty() {
                 return Ok(());
             }
             let deadline = self.close_by.flatten();
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            let until = [deadline, self.due].into_iter().flatten().min();
+            let left = until.map(|at| at.saturating_duration_since(Instant::now()));
             let mut watches = [
                 Watch::new(&self.control, Interest::Read),
                 Watch::new(&self.children, Interest::Read),
                 Watch::new(&self.program, Interest::Read),
             ];
-            let company = (!self.replies.is_empty()).then_some(COMPANY);
-            if poll(&mut watches, left.into_iter().chain(company).min())? == 0 {
-                self.urgent = true;
+            if poll(&mut watches, left)? == 0 {
                 if deadline.is_some_and(|at| at <= Instant::now()) {
                     self.close_by = Some(None);
                     self.kill_all();
@@ -146,9 +149,14 @@ impl Server<'_> {
                     if let Some(pid) = self.pids.get(&id) {
                         signal_with_group(*pid, signal);
                     }
+                    self.reply(message::done());
                 }
-                Request::Close { grace } => self.close_by = Some(Instant::now().checked_add(grace)),
+                Request::Close { grace } => {
+                    self.close_by = Some(Instant::now().checked_add(grace));
+                    self.reply(message::done());
+                }
             }
+            self.flush_what_is_due()?;
         }
         Ok(())
     }
@@ -157,12 +165,12 @@ impl Server<'_> {
         let Some(socket) = carried.map(Socket::from).filter(|_| self.close_by.is_none()) else {
             // A descriptor is lost when this process has no room for one more.
             const EMFILE: i32 = 24;
-            self.urgent = true;
-            self.reply(message::spawn_failed(id, EMFILE));
+            self.reply_now(message::spawn_failed(id, EMFILE));
             return;
         };
-        let (here, worker) = (self.here, self.worker);
+        let (here, worker, notes) = (self.here, self.worker, self.notes);
         let forked = fork_worker(self.alone, move |alone| {
+            notes.born(id, Pid::current());
             if !become_worker(here, title, &socket, &alone) {
                 return NOT_SET_UP;
             }
@@ -175,8 +183,7 @@ impl Server<'_> {
                 self.reply(message::spawned(id, pid));
             }
             Err(error) => {
-                self.urgent = true;
-                self.reply(message::spawn_failed(id, error.raw_os_error().unwrap_or(0)));
+                self.reply_now(message::spawn_failed(id, error.raw_os_error().unwrap_or(0)));
             }
         }
     }
@@ -189,8 +196,7 @@ impl Server<'_> {
             let Some(reaped) = reap(pid, false)? else { break };
             if let Some(id) = self.ids.remove(&pid) {
                 self.pids.remove(&id);
-                self.urgent = true;
-                self.reply(message::ended(id, &reaped));
+                self.reply_now(message::ended(id, &reaped));
                 if self.replies.len() >= BATCH * RECORD {
                     self.flush()?;
                 }
@@ -205,8 +211,20 @@ impl Server<'_> {
         }
     }
 
+    /// A reply that may wait for company.
     fn reply(&mut self, record: [u8; RECORD]) {
         self.replies.extend_from_slice(&record);
+        self.due.get_or_insert_with(|| Instant::now() + COMPANY);
+    }
+
+    fn reply_now(&mut self, record: [u8; RECORD]) {
+        self.replies.extend_from_slice(&record);
+        self.due = Some(Instant::now());
+    }
+
+    fn flush_what_is_due(&mut self) -> Result<(), Stop> {
+        let due = self.due.is_some_and(|due| due <= Instant::now());
+        if due || self.replies.len() >= BATCH * RECORD { self.flush() } else { Ok(()) }
     }
 
     /// Sends the replies; waits for room if need be, but not longer than the program lives.
@@ -230,14 +248,15 @@ impl Server<'_> {
             }
         }
         self.replies.clear();
-        self.urgent = false;
+        self.due = None;
         Ok(())
     }
 }
 
-/// A worker may be younger than its own process group; then it alone is enough.
+/// The group has the worker in it, unless the worker is younger than its group, or went to another one; to be
+/// killed twice does no harm, to be asked twice might.
 fn signal_with_group(pid: Pid, signal: Signal) {
-    if kill_group(pid, signal).is_err() {
+    if kill_group(pid, signal).is_err() || signal == Signal::KILL {
         let _ = kill(pid, signal);
     }
 }

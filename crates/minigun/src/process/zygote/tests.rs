@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use minigun_os::{Descriptor, Interest, Pid, Process, Signal, Watch, kill, poll, procfs};
 
-use super::{Exit, Seat, Status, WorkerProcess, Zygote, ZygoteError};
+use super::birth::birth;
+use super::client::Zygote;
+use super::{Exit, Seat, Status, WorkerMain, WorkerProcess, ZygoteError, Zygotes};
 
 /// Longer than anything here takes on a loaded machine; only a failing test waits for it.
 const LONG: Duration = Duration::from_secs(60);
@@ -37,9 +39,22 @@ fn obedient(seat: Seat) -> i32 {
     i32::try_from(seat.block * 10 + seat.slot).unwrap()
 }
 
-fn zygote(name: &str) -> Zygote {
-    Zygote::birth(name, Box::new(obedient), &[]).unwrap()
+fn born(name: &str, answer: Duration) -> Result<Zygote, ZygoteError> {
+    let worker: WorkerMain = Box::new(obedient);
+    Zygote::new(name, birth(name, &worker, &[])?, answer)
 }
+
+fn zygote(name: &str) -> Zygote {
+    born(name, LONG).unwrap()
+}
+
+fn zygotes(name: &str, answer: Duration) -> Zygotes {
+    let worker: WorkerMain = Box::new(obedient);
+    Zygotes::birth(name, &worker, &[], answer).unwrap()
+}
+
+/// A bound that a zygote that is stopped misses soon, and one that works does not.
+const SOON: Duration = Duration::from_secs(1);
 
 fn say(worker: &WorkerProcess, order: u8) {
     worker.socket().write_all(&[order]).unwrap();
@@ -229,14 +244,164 @@ fn a_killed_zygote_wakes_every_waiter() {
 
 #[test]
 fn a_stopped_zygote_is_killed_by_close() {
-    let zygote = zygote("stop");
+    let zygote = born("stop", SOON).unwrap();
     let worker = zygote.spawn(0, 0, "mg:stop").unwrap();
     meet(&worker);
     let process = handle(pid_of(&worker));
     kill(Pid::new(zygote.pid()).unwrap(), Signal::STOP).unwrap();
-    assert!(matches!(zygote.close(Duration::ZERO), Err(ZygoteError::Stuck(_))));
+    // Whatever the grace: it does not answer, so nobody counts it.
+    assert!(matches!(zygote.close(LONG), Err(ZygoteError::Stuck(SOON))));
     assert!(is_gone(&process));
     assert_eq!(worker.wait(LONG).unwrap().status, Status::ZygoteLost);
+}
+
+#[test]
+fn a_zygote_that_does_not_answer_is_killed_and_every_waiter_woken() {
+    // A spawn, a signal, or the mere question: each is owed an answer.
+    let ways: [fn(&Zygote, &WorkerProcess); 3] = [
+        |zygote, _| drop(zygote.spawn(0, 1, "mg:mute").unwrap()),
+        |_, worker| worker.signal(Signal::TERM),
+        |_, worker| worker.signal(Signal::new(0)),
+    ];
+    for ask in ways {
+        let zygote = born("mute", SOON).unwrap();
+        let worker = zygote.spawn(0, 0, "mg:mute").unwrap();
+        meet(&worker);
+        kill(Pid::new(zygote.pid()).unwrap(), Signal::STOP).unwrap();
+        ask(&zygote, &worker);
+        assert_eq!(worker.wait(LONG).unwrap().status, Status::ZygoteLost);
+        assert!(matches!(zygote.spawn(0, 0, ""), Err(ZygoteError::Stuck(SOON))));
+        assert!(matches!(zygote.close(LONG), Err(ZygoteError::Stuck(SOON))));
+    }
+}
+
+#[test]
+fn requests_that_find_no_room_end_when_the_zygote_is_killed() {
+    let zygote = born("full", SOON).unwrap();
+    let worker = zygote.spawn(0, 0, "mg:full").unwrap();
+    meet(&worker);
+    kill(Pid::new(zygote.pid()).unwrap(), Signal::STOP).unwrap();
+    // Far more than a socket holds.
+    for _ in 0..100_000 {
+        worker.signal(Signal::new(0));
+    }
+    assert_eq!(worker.wait(LONG).unwrap().status, Status::ZygoteLost);
+    assert!(matches!(zygote.close(LONG), Err(ZygoteError::Stuck(SOON))));
+}
+
+#[test]
+fn a_zygote_with_nothing_to_answer_may_be_silent() {
+    let zygote = born("silent", SOON).unwrap();
+    let worker = zygote.spawn(0, 0, "mg:silent").unwrap();
+    meet(&worker);
+    pid_of(&worker);
+    kill(Pid::new(zygote.pid()).unwrap(), Signal::STOP).unwrap();
+    // Beyond any multiple of its bound that counts.
+    assert_eq!(worker.wait(4 * SOON), None);
+    kill(Pid::new(zygote.pid()).unwrap(), Signal::CONT).unwrap();
+    worker.kill();
+    assert_eq!(worker.wait(LONG).unwrap().status, Status::Signal(9));
+    drop(zygote.close(LONG));
+}
+
+#[test]
+fn a_signal_reaches_a_worker_and_its_subprocesses() {
+    let zygote = zygote("signal");
+    let worker = zygote.spawn(0, 0, "mg:signal").unwrap();
+    let sleeper = sleeper_of(&worker);
+    worker.signal(Signal::new(0));
+    meet(&worker);
+    // A stopped worker takes its signal when it goes on.
+    worker.signal(Signal::STOP);
+    worker.signal(Signal::TERM);
+    worker.signal(Signal::CONT);
+    assert_eq!(worker.wait(LONG).unwrap().status, Status::Signal(15));
+    assert!(is_gone(&sleeper));
+    worker.signal(Signal::TERM);
+    zygote.close(LONG).unwrap();
+}
+
+#[test]
+fn two_missed_hellos_in_a_row_condemn_a_zygote() {
+    let zygotes = zygotes("hello", LONG);
+    let worker = |slot| zygotes.spawn(0, slot, "mg:hello").unwrap();
+    let first = worker(0);
+    first.missed_hello();
+    first.said_hello();
+    first.missed_hello();
+    meet(&first);
+    first.missed_hello();
+    assert_eq!(first.wait(LONG).unwrap().status, Status::ZygoteLost);
+    // The standby begins anew.
+    let second = worker(0);
+    second.missed_hello();
+    meet(&second);
+    second.missed_hello();
+    assert_eq!(second.wait(LONG).unwrap().status, Status::ZygoteLost);
+    let error = zygotes.spawn(0, 0, "").unwrap_err().to_string();
+    assert!(error.contains("2 workers in a row hung before their first words"), "{error}");
+    assert!(error.contains("and its standby") && error.contains("held a lock"), "{error}");
+    zygotes.close(LONG).unwrap();
+}
+
+#[test]
+fn the_standby_takes_over_once() {
+    let zygotes = zygotes("pair", LONG);
+    let pids = zygotes.pids();
+    for pid in pids {
+        let worker = zygotes.spawn(1, 2, "mg:pair").unwrap();
+        meet(&worker);
+        assert_eq!(parent_of(pid_of(&worker)), Some(pid));
+        kill(Pid::new(pid).unwrap(), Signal::KILL).unwrap();
+        assert_eq!(worker.wait(LONG).unwrap().status, Status::ZygoteLost);
+        assert!(!procfs::is_alive(Pid::new(pid_of(&worker)).unwrap()), "it ends before its end is told");
+    }
+    let error = zygotes.spawn(0, 0, "").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the fork server was lost: killed by SIGKILL (9); its workers went with it; and its standby: \
+         the fork server was lost: killed by SIGKILL (9); its workers went with it"
+    );
+    zygotes.close(LONG).unwrap();
+    let children = procfs::children_of(Pid::current()).unwrap();
+    assert!(pids.iter().all(|pid| !children.contains(&Pid::new(*pid).unwrap())));
+}
+
+#[test]
+fn a_standby_that_dies_while_it_stands_by_is_not_missed() {
+    let zygotes = zygotes("alone", LONG);
+    let [first, standby] = zygotes.pids();
+    let process = handle(standby);
+    kill(Pid::new(standby).unwrap(), Signal::KILL).unwrap();
+    assert!(is_gone(&process));
+    let worker = zygotes.spawn(0, 0, "mg:alone").unwrap();
+    meet(&worker);
+    assert_eq!(parent_of(pid_of(&worker)), Some(first));
+    zygotes.close(Duration::ZERO).unwrap();
+    assert_eq!(worker.wait(LONG).unwrap().status, Status::Signal(9));
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().ok()
+}
+
+#[test]
+fn a_standby_holds_nothing_of_the_first() {
+    let zygotes = zygotes("both", LONG);
+    let worker = zygotes.spawn(0, 0, "mg:both").unwrap();
+    meet(&worker);
+    let [first, standby] = zygotes.pids().map(sockets_of);
+    assert_eq!((first.len(), standby.len()), (2, 2), "control and life");
+    assert!(first.iter().all(|socket| !standby.contains(socket)), "{first:?} {standby:?}");
+    let workers = sockets_of(pid_of(&worker));
+    assert!(workers.iter().all(|socket| !standby.contains(socket)), "{workers:?} {standby:?}");
+    zygotes.close(Duration::ZERO).unwrap();
+}
+
+fn sockets_of(pid: u32) -> Vec<std::path::PathBuf> {
+    let fds = procfs::fds_of(Pid::new(pid).unwrap()).unwrap().into_iter();
+    fds.map(|(_, target)| target).filter(|target| target.to_string_lossy().starts_with("socket:")).collect()
 }
 
 #[test]
@@ -249,12 +414,6 @@ fn two_zygotes_hold_nothing_of_each_other() {
     let late = third.spawn(0, 0, "mg:late").unwrap();
     meet(&late);
 
-    let sockets_of = |pid: u32| -> Vec<_> {
-        let fds = procfs::fds_of(Pid::new(pid).unwrap()).unwrap().into_iter();
-        fds.map(|(_, target)| target)
-            .filter(|target| target.to_string_lossy().starts_with("socket:"))
-            .collect()
-    };
     let ours = procfs::open_fds().unwrap();
     let ends: Vec<_> = workers
         .iter()
@@ -322,7 +481,7 @@ fn a_killed_program_leaves_no_process() {
             break;
         }
     }
-    assert_eq!(processes.len(), 4);
+    assert_eq!(processes.len(), 5);
     program.kill().unwrap();
     program.wait().unwrap();
     assert!(processes.iter().all(is_gone));
@@ -350,12 +509,14 @@ fn scene() {
 }
 
 fn victim() {
-    let zygote = zygote("victim");
-    let workers: Vec<_> = (0..2).map(|slot| zygote.spawn(0, slot, "mg:victim").unwrap()).collect();
+    let zygotes = zygotes("victim", LONG);
+    let workers: Vec<_> = (0..2).map(|slot| zygotes.spawn(0, slot, "mg:victim").unwrap()).collect();
     let sleeper = sleeper_of(&workers[0]);
     say(&workers[0], b'w');
     meet(&workers[1]);
-    println!("process {}", zygote.pid());
+    for pid in zygotes.pids() {
+        println!("process {pid}");
+    }
     println!("process {}", sleeper.pid());
     for worker in &workers {
         println!("process {}", pid_of(worker));
@@ -381,7 +542,7 @@ fn holder() -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
 
 fn held() {
     let (release, holder) = holder();
-    let born = Zygote::birth("held", Box::new(obedient), &[]);
+    let born = born("held", LONG);
     let left = procfs::children_of(Pid::current()).unwrap();
     drop(release);
     holder.join().unwrap();
