@@ -57,18 +57,18 @@ fn main() -> Result<(), Error> {
 
     let stage = report.stage("deliver").cloned();
     let Some(stage) = stage else { panic!("there is a stage of that name") };
-    for failed in &stage.skipped {
+    for failed in &stage.failures {
         println!("order {} given up after {} attempts: {}", failed.item, failed.attempts, failed.error);
     }
     let survivors: BTreeSet<u32> = report.take(receipts).into_iter().map(|(order, _)| order).collect();
-    let failures: BTreeSet<u64> = stage.skipped.iter().map(|failed| failed.item).collect();
+    let failures: BTreeSet<u64> = stage.failures.iter().map(|failed| failed.item).collect();
 
     assert_eq!(failures, BTreeSet::from([7, 13, 21]), "the hopeless ones are named");
     assert_eq!(survivors.len() + failures.len(), ORDERS as usize, "and everybody else came through");
     assert!((0..ORDERS).filter(|n| n % 10 == 4).all(|n| survivors.contains(&n)), "also who needed a retry");
     assert_eq!(report.count(&delivered), survivors.len() as u64, "failed attempts count nothing");
     let why =
-        |item: u64| stage.skipped.iter().find(|failed| failed.item == item).map_or("", |f| f.error.as_str());
+        |item: u64| stage.failures.iter().find(|failed| failed.item == item).map_or("", |f| f.error.as_str());
     assert!(why(7).contains("address") && why(13).contains("division") && why(21).contains("SIGABRT"));
     assert_eq!(stage.figures.deaths, 2, "two workers died with order 21 before it was given up");
 

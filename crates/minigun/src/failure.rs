@@ -211,6 +211,15 @@ pub(crate) fn beneath(details: Option<&str>) -> String {
     details.into_iter().flat_map(str::lines).map(|line| format!("\n    {line}")).collect()
 }
 
+/// At most so many lines of details.
+pub(crate) fn beneath_first(details: Option<&str>, lines: usize) -> String {
+    let shown: String = beneath(details).split_inclusive('\n').take(lines + 1).collect();
+    match details.map_or(0, |details| details.lines().count()).saturating_sub(lines) {
+        0 => shown,
+        more => format!("{}\n    ({more} lines more)", shown.trim_end()),
+    }
+}
+
 impl<E: Into<Box<dyn StdError + Send + Sync>>> From<E> for Failure {
     fn from(error: E) -> Self {
         Failure::new(FailureKind::Error, error)

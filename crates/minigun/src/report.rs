@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::ser::SerializeStruct;
 
 use crate::error::Error;
-use crate::failure::{FailedItem, StopCause, beneath};
+use crate::failure::{FailedItem, StopCause, beneath_first};
 use crate::graph::Graph;
 use crate::limits::Warning;
 use crate::shared::Shared;
@@ -25,6 +25,9 @@ pub struct Report {
     warnings: Vec<Warning>,
 }
 
+/// Lines of a failed item's details in the printed report.
+const SHOWN: usize = 8;
+
 /// What one stage did.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct StageReport {
@@ -36,8 +39,8 @@ pub struct StageReport {
     pub place: String,
     /// Its figures.
     pub figures: StageFigures,
-    /// Items it skipped, the first of them with their errors.
-    pub skipped: Vec<FailedItem>,
+    /// Items that failed for good and did not end the run, skipped or dead letters: the first of them.
+    pub failures: Vec<FailedItem>,
     /// Deaths of its block's worker processes by their cause, the most frequent first.
     pub deaths: Vec<Deaths>,
 }
@@ -51,7 +54,7 @@ pub(crate) fn stages(shared: &Shared, graph: &Graph) -> Vec<StageReport> {
             kind: stage.kind,
             place: stage.block.map_or(String::new(), |block| graph.place(block)),
             figures: stats.figures(),
-            skipped: stats.failures(),
+            failures: stats.failures(),
             deaths: stats.deaths(),
         })
         .collect()
@@ -245,7 +248,7 @@ impl fmt::Display for Report {
             )?;
         }
         for stage in &self.stages {
-            for item in &stage.skipped {
+            for item in &stage.failures {
                 writeln!(
                     f,
                     "  {} item {} of `{}` after {}: {}{}",
@@ -258,7 +261,7 @@ impl fmt::Display for Report {
                         format!("{} attempts", item.attempts)
                     },
                     item.error,
-                    beneath(item.details.as_deref())
+                    beneath_first(item.details.as_deref(), SHOWN)
                 )?;
             }
         }

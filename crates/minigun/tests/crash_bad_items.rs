@@ -81,7 +81,7 @@ fn an_item_that_cannot_be_written_is_named_or_skipped() {
             .collect("ids");
         let mut report = p.run().unwrap();
         assert_eq!(report.stage("work").unwrap().figures.skipped, 5);
-        assert!(report.stage("work").unwrap().skipped.iter().all(|f| f.error.contains("a pen without ink")));
+        assert!(report.stage("work").unwrap().failures.iter().all(|f| f.error.contains("a pen without ink")));
         assert_all_but_the_bad(report.take(ids));
         scene.nothing_is_left();
     }

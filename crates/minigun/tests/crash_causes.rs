@@ -55,8 +55,8 @@ fn is_told(limited: fn(Block<Dynamic>) -> Block<Dynamic>, deadly: fn(), kind: &s
             stage.deaths.iter().map(|deaths| (deaths.cause.as_str(), deaths.count)).collect();
         assert_eq!(deaths, [(kind, 2)]);
         assert_eq!(stage.figures.deaths, 2);
-        assert_eq!(stage.skipped.len(), 1);
-        assert!(said.iter().all(|said| stage.skipped[0].error.contains(said)), "{:?}", stage.skipped);
+        assert_eq!(stage.failures.len(), 1);
+        assert!(said.iter().all(|said| stage.failures[0].error.contains(said)), "{:?}", stage.failures);
         let text = report.to_string();
         assert!(text.contains(&format!("2 workers of `deadly` died: {kind}")), "{text}");
         let json = serde_json::to_value(&report).unwrap();

@@ -87,10 +87,10 @@ fn under_skip_the_killer_alone_is_skipped_and_its_neighbours_arrive_once() {
         let stage = report.stage("deadly").unwrap().clone();
         assert_eq!((stage.figures.completed, stage.figures.skipped), (ITEMS - 3, 3));
         assert_eq!(stage.figures.deaths, 9, "three deaths for each killer, and not one more");
-        let mut skipped: Vec<_> = stage.skipped.iter().map(|failed| failed.item).collect();
+        let mut skipped: Vec<_> = stage.failures.iter().map(|failed| failed.item).collect();
         skipped.sort_unstable();
         assert_eq!(skipped, [2_500, 2_501, 5_999]);
-        assert!(stage.skipped.iter().all(|failed| failed.error.contains(said)), "{:?}", stage.skipped);
+        assert!(stage.failures.iter().all(|failed| failed.error.contains(said)), "{:?}", stage.failures);
         for mut arrived in [report.take(results), report.take(seen)] {
             arrived.sort_unstable();
             assert!(arrived.into_iter().eq((0..ITEMS).filter(|id| !deadly(*id))), "{way}");
@@ -120,7 +120,7 @@ fn a_process_per_batch_skips_only_the_batch_that_kills() {
         let mut results = report.take(results);
         results.sort_unstable();
         assert!(results.into_iter().eq((0..400).filter(|id| !(120..130).contains(id))), "{way}");
-        let skipped: Vec<_> = report.stages().iter().flat_map(|stage| &stage.skipped).collect();
+        let skipped: Vec<_> = report.stages().iter().flat_map(|stage| &stage.failures).collect();
         assert_eq!(skipped.len(), 1);
         assert_eq!(skipped[0].item, 12, "the batch is the item");
         assert!(skipped[0].error.contains(said), "{}", skipped[0].error);

@@ -32,8 +32,8 @@ fn run(place: Block<Dynamic>, items: u64, work: impl Fn(u64) + Send + Sync + 'st
 }
 
 fn only(stage: StageReport) -> FailedItem {
-    assert_eq!(stage.skipped.len(), 1, "{:?}", stage.skipped);
-    stage.skipped.into_iter().next().unwrap()
+    assert_eq!(stage.failures.len(), 1, "{:?}", stage.failures);
+    stage.failures.into_iter().next().unwrap()
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn the_words_of_the_worker_before_are_not_those_of_the_next() {
             std::process::abort()
         }
     });
-    let details: Vec<_> = stage.skipped.iter().map(|failed| failed.details.clone()).collect();
+    let details: Vec<_> = stage.failures.iter().map(|failed| failed.details.clone()).collect();
     assert_eq!(details, [None, Some("its last words on standard error:\nbut now".to_string())]);
     scene.nothing_is_left();
 }
@@ -119,8 +119,8 @@ fn a_grandchild_that_holds_standard_error_open_delays_nothing() {
             let helper = Pid::new(notes.lines()[0].parse().unwrap()).unwrap();
             assert!(minigun_os::procfs::is_alive(helper), "nobody waited for its end");
             minigun_os::kill(helper, Signal::KILL).unwrap();
-            assert_eq!(stage.skipped.len(), usize::from(dies));
-            for failed in stage.skipped {
+            assert_eq!(stage.failures.len(), usize::from(dies));
+            for failed in stage.failures {
                 assert_eq!(failed.details.unwrap(), "its last words on standard error:\nit lives on");
             }
             notes.remove();

@@ -121,8 +121,8 @@ fn busy() -> Result<(), Error> {
     p.run().map(drop)
 }
 
-/// Program, fork server, two workers, in each a fork server with two workers that have a subprocess each.
-const FAMILY: usize = 1 + 1 + 2 * (1 + 1 + 2 * 2);
+/// Program, two fork servers, two workers, in each two fork servers and two workers that have a subprocess each.
+const FAMILY: usize = 1 + 2 + 2 * (1 + 2 + 2 * 2);
 
 #[test]
 fn nothing_of_nested_pipelines_outlives_a_killed_program() {
@@ -142,7 +142,7 @@ fn nothing_of_nested_pipelines_outlives_a_killed_program() {
 }
 
 #[test]
-fn nothing_of_nested_pipelines_outlives_a_killed_fork_server() {
+fn nothing_of_nested_pipelines_outlives_killed_fork_servers() {
     if role().is_some() {
         match busy() {
             Err(error @ Error::Zygote { .. }) => println!("ended: {error}"),
@@ -151,12 +151,12 @@ fn nothing_of_nested_pipelines_outlives_a_killed_fork_server() {
         return;
     }
     let scene = Scene::new();
-    let name = "nothing_of_nested_pipelines_outlives_a_killed_fork_server";
+    let name = "nothing_of_nested_pipelines_outlives_killed_fork_servers";
     let mut program = Program::start(name, "nested");
     until(|| program.processes().len() >= FAMILY);
     let servers = procfs::children_of(program.pid()).unwrap();
-    assert_eq!((servers.len(), zygotes().len()), (1, 1), "the program has one, this process has the program");
-    assert!(kill_ours(servers[0]));
+    assert_eq!((servers.len(), zygotes().len()), (2, 1), "the program has two, this process has the program");
+    assert!(servers.into_iter().all(kill_ours));
     assert!(program.child.wait().unwrap().success(), "the run ends with an error that says so");
     until(|| program.processes().is_empty());
     drop(program);

@@ -97,7 +97,7 @@ fn a_worker_that_ignores_the_request_is_killed_after_its_grace() {
             .collect("out");
         let mut report = p.run().unwrap();
         assert_eq!(sorted(report.take(out)), sorted((0..10).filter(|n| *n != 3)));
-        let failed = &report.stage("deaf").unwrap().skipped[0];
+        let failed = &report.stage("deaf").unwrap().failures[0];
         assert!(failed.error.contains("SIGKILL"), "{}", failed.error);
     });
 }

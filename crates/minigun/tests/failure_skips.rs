@@ -40,10 +40,10 @@ fn skipped_items_are_counted_and_listed_and_the_others_all_arrive() {
         let stage = report.stage("count").unwrap();
         assert_eq!((stage.figures.skipped, stage.figures.failed, stage.figures.retried), (8, 8, 0));
         assert_eq!(stage.figures.items_in, 32);
-        let listed = sorted(stage.skipped.iter().map(|s| (s.item, s.stage.as_str(), s.attempts)));
+        let listed = sorted(stage.failures.iter().map(|s| (s.item, s.stage.as_str(), s.attempts)));
         let expected = sorted((0..40).filter(|n| !good(n)).map(|n| (n as u64, "picky", 1)));
         assert_eq!(listed, expected, "under {executor}");
-        for skipped in &stage.skipped {
+        for skipped in &stage.failures {
             let why = if skipped.item % 10 == 3 { "ends in three" } else { "panicked" };
             assert!(skipped.error.contains(why), "{}", skipped.error);
         }
@@ -63,7 +63,7 @@ fn many_skipped_items_are_counted_and_the_first_of_them_listed() {
         let mut report = p.run().unwrap();
         assert!(report.take(out).is_empty());
         let stage = report.stage("refuse").unwrap();
-        assert_eq!((stage.figures.skipped, stage.skipped.len()), (500, minigun::defaults::KEPT_FAILURES));
+        assert_eq!((stage.figures.skipped, stage.failures.len()), (500, minigun::defaults::KEPT_FAILURES));
     });
 }
 
@@ -89,7 +89,7 @@ fn an_item_is_skipped_when_its_attempts_are_used_up() {
         }
         let stage = report.stage("picky").unwrap();
         assert_eq!((stage.figures.skipped, stage.figures.retried, stage.figures.failed), (4, 8, 12));
-        assert!(stage.skipped.iter().all(|skipped| skipped.attempts == 3));
+        assert!(stage.failures.iter().all(|skipped| skipped.attempts == 3));
     });
 }
 
@@ -153,7 +153,7 @@ fn a_batch_that_reaches_a_block_is_one_item() {
             .collect("out");
         let mut report = p.run().unwrap();
         assert_eq!(sorted(report.take(out)), sorted((0..100).filter(|n| n / 10 != 4)));
-        let skipped = &report.stage("unbatch").unwrap().skipped;
+        let skipped = &report.stage("unbatch").unwrap().failures;
         assert_eq!(skipped.len(), 1);
         assert_eq!((skipped[0].item, skipped[0].stage.as_str()), (4, "not 42"));
     });

@@ -258,6 +258,6 @@ fn no_goodbye_is_lost_in_a_run_that_ends_by_itself() {
             .discard();
         let report = p.run().unwrap();
         assert_eq!(report.stage("step").unwrap().figures.lost_goodbyes, 0, "under {executor}");
-        assert!(!report.to_string().contains("goodbye"), "{report}");
+        assert!(!report.to_string().contains("without a goodbye"), "{report}");
     });
 }

@@ -398,7 +398,7 @@ fn a_full_disk_is_an_error_of_the_append_and_so_of_the_item() {
         });
         let report = p.run().unwrap();
         assert_eq!(report.stage("append").unwrap().figures.skipped, 1);
-        let failure = &report.stage("append").unwrap().skipped[0];
+        let failure = &report.stage("append").unwrap().failures[0];
         assert!((failure.item, failure.error.contains("/dev/full")) == (1, true), "{failure:?}");
     });
 }

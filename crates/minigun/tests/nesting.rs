@@ -120,7 +120,7 @@ fn an_inner_block_skips_and_retries_its_own_items() {
                 (4, 16, 20),
                 "{inner} in {executor}"
             );
-            assert!(inside.skipped.iter().all(|s| s.stage == "inner" && s.attempts == 3));
+            assert!(inside.failures.iter().all(|s| s.stage == "inner" && s.attempts == 3));
             assert_eq!(report.stage("unbatch").unwrap().figures.retried, 0, "the batch never failed");
         }
     });
@@ -140,7 +140,7 @@ fn an_inner_failure_that_nobody_catches_fails_the_outer_item() {
             .collect("out");
         let mut report = p.run().unwrap();
         assert_eq!(sorted(report.take(out)), sorted((0..40).filter(|n| n / 10 != 2)));
-        let skipped = &report.stage("unbatch").unwrap().skipped;
+        let skipped = &report.stage("unbatch").unwrap().failures;
         assert_eq!((skipped[0].item, skipped[0].stage.as_str()), (2, "inner"));
 
         let p = Pipeline::new("stop");

@@ -90,7 +90,7 @@ fn inner_run(place: Executor, n: u64) -> Result<Inner, Failure> {
         .collect("results");
     let mut report = p.run()?;
     let double = report.stage("double").ok_or("no such stage")?;
-    let (figures, skipped) = (double.figures, double.skipped.clone());
+    let (figures, skipped) = (double.figures, double.failures.clone());
     let last = report.stage("plus one").ok_or("no such stage")?.figures;
     let [counted, before_run, after_forks, before, after] = counters.map(|counter| report.count(&counter));
     let hooks = hooks.lock().unwrap().clone();
@@ -204,7 +204,7 @@ fn the_error_of_an_inner_run_is_the_failure_of_the_outer_item() {
         let report = p.run().unwrap();
         let stage = report.stage("run a pipeline").unwrap();
         assert_eq!((stage.figures.items_out, stage.figures.skipped), (4, 2));
-        for item in &stage.skipped {
+        for item in &stage.failures {
             let told = ["stage `check` failed on item 13", "unlucky"];
             assert!(told.iter().all(|text| item.error.contains(text)), "{}", item.error);
         }

@@ -128,7 +128,7 @@ fn an_item_that_cannot_be_encoded_fails_alone_and_says_why() {
             let found = common::sorted(report.take(out).into_iter().map(|s| s.0));
             assert_eq!(found, [0, 1, 2, 4, 5], "under {executor}");
             let stage = report.stage("back").unwrap();
-            assert_eq!((stage.figures.skipped, stage.skipped[0].item), (1, 3));
+            assert_eq!((stage.figures.skipped, stage.failures[0].item), (1, 3));
         }
     });
 }
@@ -145,6 +145,6 @@ fn a_collected_value_that_cannot_be_encoded_fails_its_item() {
         let mut report = p.run().unwrap();
         assert_eq!(common::sorted(report.take(out)), [0, 1, 2, 4, 5]);
         assert_eq!(common::sorted(report.take(values)), [0, 1, 2, 4, 5].map(Stubborn));
-        assert!(report.stage("push").unwrap().skipped[0].error.contains("three is not for sale"));
+        assert!(report.stage("push").unwrap().failures[0].error.contains("three is not for sale"));
     });
 }

@@ -46,7 +46,7 @@ fn a_worker_dies_by_sigterm_and_the_programs_handler_does_not_run() {
             assert_eq!(report.take(out).len(), 18, "the others survive");
             let step = report.stage("step").unwrap();
             assert_eq!((step.figures.skipped, step.figures.deaths), (2, 6), "three workers for each of two");
-            for item in &step.skipped {
+            for item in &step.failures {
                 assert!(item.error.contains(&format!("killed by {signal}")), "{}", item.error);
             }
             assert_eq!(handled.lines(), Vec::<String>::new(), "under {place}");

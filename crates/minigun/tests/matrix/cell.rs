@@ -115,11 +115,11 @@ impl Cell {
         let StageFigures { failed, retried, abandoned, .. } = stage.figures;
         assert_eq!((failed, retried, abandoned), (skipped + failed_once, failed_once, 0), "{report}");
         assert_eq!((stage.figures.skipped, stage.figures.deaths), (skipped, deaths), "{report}");
-        let mut told: Vec<_> = stage.skipped.iter().map(|item| item.item).collect();
+        let mut told: Vec<_> = stage.failures.iter().map(|item| item.item).collect();
         told.sort_unstable();
         assert_eq!(told, struck);
         let said = self.way.map_or("", |way| way.said());
-        assert!(stage.skipped.iter().all(|item| item.error.contains(said)), "{report}");
+        assert!(stage.failures.iter().all(|item| item.error.contains(said)), "{report}");
     }
 
     fn failed(&self, error: &Error) {
