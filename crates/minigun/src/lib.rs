@@ -97,9 +97,10 @@ pub use pipeline::block::Tail;
 pub use pipeline::ends::{Collected, Folded, Receiver};
 pub use pipeline::fan::{Flows, merge};
 pub use pipeline::flow::{Done, Flow, Segment};
+pub use pipeline::keep::{Keeps, Kept, LetterFile, Letters, NoLetters, Once};
 pub use pipeline::place::{
-    Block, Dynamic, Inline, Keeps, Kept, LetterFile, Letters, NoLetters, Once, PerBatch, ProcessBlock,
-    Processes, Runs, Threads, inline, process_per_batch, processes, threads,
+    Block, Dynamic, Inline, PerBatch, ProcessBlock, Processes, Runs, Threads, inline, process_per_batch,
+    processes, threads,
 };
 pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;

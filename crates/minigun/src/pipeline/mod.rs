@@ -5,6 +5,7 @@ pub(crate) mod ends;
 pub(crate) mod fan;
 pub(crate) mod flow;
 pub(crate) mod home;
+pub(crate) mod keep;
 pub(crate) mod letters;
 pub(crate) mod place;
 pub(crate) mod port;

@@ -1,12 +1,23 @@
 //! Why one attempt at an item failed: the value a stage closure returns with `?`.
+//!
+//! `failed` is an item that failed for good, `policy` what a block does with one that failed, `result` what closures
+//! may return.
+
+mod failed;
+mod policy;
+mod result;
 
 use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use crate::panics;
+
+pub use failed::{FailedItem, Fate, StopCause};
+pub use policy::Backoff;
+pub(crate) use policy::{Last, Policy, Verdict};
+pub use result::StageResult;
 
 /// The failure of one attempt at one item.
 ///
@@ -245,226 +256,9 @@ impl fmt::Debug for Failure {
     }
 }
 
-/// An item that failed for good, as the report tells it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct FailedItem {
-    /// The stage in which it failed.
-    pub stage: String,
-    /// The item's number at its block: 0 for the first that arrived.
-    pub item: u64,
-    /// Attempts made.
-    pub attempts: u32,
-    /// The error of the last attempt, with its causes, in one line.
-    pub error: String,
-    /// More than fits into a line, if there is more: a panic's backtrace, a dead worker's last words.
-    #[serde(default)]
-    pub details: Option<String>,
-    /// What kind of failure ended the last attempt.
-    pub kind: FailureKind,
-    /// What became of the item.
-    pub fate: Fate,
-}
-
-/// Who asked a run to end before its sources had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[non_exhaustive]
-pub enum StopCause {
-    /// The program, by [`Running`](crate::Running) or a [`Handle`](crate::Handle).
-    Handle,
-    /// The signal of this number, sent to the program.
-    Signal(i32),
-}
-
-impl fmt::Display for StopCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StopCause::Handle => f.write_str("its handle"),
-            StopCause::Signal(number) => minigun_os::Signal::new(*number).fmt(f),
-        }
-    }
-}
-
-/// What becomes of an item that failed for good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Fate {
-    /// It was set aside; the run goes on.
-    Skipped,
-    /// It went to the block's dead letters; the run goes on.
-    Dead,
-    /// It ends the run.
-    Stopped,
-}
-
-impl fmt::Display for Fate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Fate::Skipped => "skipped",
-            Fate::Dead => "dead",
-            Fate::Stopped => "stopped the run at",
-        })
-    }
-}
-
-impl FailedItem {
-    /// `block` names the stage if the failure does not know it.
-    pub(crate) fn new(block: &str, item: u64, attempts: u32, failure: &Failure, fate: Fate) -> Self {
-        FailedItem {
-            stage: failure.stage().unwrap_or(block).to_string(),
-            item,
-            attempts: failure.attempts(attempts),
-            error: failure.chain(),
-            details: failure.details().map(str::to_string),
-            kind: failure.kind(),
-            fate,
-        }
-    }
-}
-
 /// Runs user code; a panic becomes a failure.
 pub(crate) fn guarded<R>(f: impl FnOnce() -> Result<R, Failure>) -> Result<R, Failure> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|payload| Err(Failure::from_panic(payload)))
-}
-
-/// What a stage closure may return: `()` or `Result<(), Failure>`.
-///
-/// A generic error type would not infer (`Ok(())` alone does not name it), so there is one implementation
-/// per shape, and one for closures that never return.
-#[diagnostic::on_unimplemented(
-    message = "a stage closure returns `()` or `Result<(), minigun::Failure>`, not `{Self}`",
-    note = "a function with its own error type goes in as `|x, out| Ok(f(x)?)`; to pass a value on, use `map`/`try_map` or `out.emit(value)`"
-)]
-pub trait StageResult {
-    #[doc(hidden)]
-    fn into_result(self) -> Result<(), Failure>;
-}
-
-impl StageResult for () {
-    #[inline]
-    fn into_result(self) -> Result<(), Failure> {
-        Ok(())
-    }
-}
-
-impl StageResult for Result<(), Failure> {
-    #[inline]
-    fn into_result(self) -> Result<(), Failure> {
-        self
-    }
-}
-
-/// `|_| panic!()` and `|_| abort()`: edition 2024 infers `!`, which stable Rust can name only as the
-/// output of a function pointer.
-impl StageResult for <fn() -> ! as FnOutput>::Output {
-    fn into_result(self) -> Result<(), Failure> {
-        self
-    }
-}
-
-#[doc(hidden)]
-pub trait FnOutput {
-    type Output;
-}
-
-impl<R> FnOutput for fn() -> R {
-    type Output = R;
-}
-
-/// How long to wait before an item is tried again: `first`, doubled after every attempt, never more than
-/// `max`, each shortened by a random part of up to a quarter so that items that failed together do not come
-/// back together.
-///
-/// The default is 100 ms, doubled up to 10 s.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Backoff {
-    first: Duration,
-    max: Duration,
-}
-
-impl Backoff {
-    /// Waits `first` after the first failed attempt, twice as long after each further one, at most `max`.
-    pub fn exponential(first: Duration, max: Duration) -> Self {
-        Backoff { first, max }
-    }
-
-    /// Tries again at once.
-    pub fn none() -> Self {
-        Backoff { first: Duration::ZERO, max: Duration::ZERO }
-    }
-
-    /// The wait after the `attempt`-th failed attempt (1, 2, …); `spread` in 0..=255 is the random part.
-    pub(crate) fn wait(&self, attempt: u32, spread: u8) -> Duration {
-        let doubled =
-            self.first.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
-        // Far beyond any run, and still a time that a clock can be asked for.
-        let wait = doubled.min(self.max).min(Duration::from_secs(365 * 24 * 3600));
-        wait - wait / 1024 * u32::from(spread)
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Backoff::exponential(crate::defaults::BACKOFF_FIRST, crate::defaults::BACKOFF_MAX)
-    }
-}
-
-/// What a block does with an item that fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Policy {
-    /// Attempts at an item beyond which `last` applies; 1 means no retry.
-    pub(crate) attempts: u32,
-    pub(crate) backoff: Backoff,
-    pub(crate) last: Last,
-}
-
-/// What happens when an item's attempts are used up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Last {
-    /// The run ends and returns the error.
-    #[default]
-    Stop,
-    /// The item is counted as skipped, its error kept for the report.
-    Skip,
-    /// The item goes to the block's dead letters.
-    DeadLetter,
-}
-
-/// What to do about a failed attempt.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Verdict {
-    Retry(Duration),
-    Skip,
-    DeadLetter,
-    Stop,
-}
-
-impl Policy {
-    /// The verdict on an item whose `attempt`-th attempt (1, 2, …) failed.
-    pub(crate) fn verdict(&self, attempt: u32, spread: u8) -> Verdict {
-        if attempt < self.attempts {
-            return Verdict::Retry(self.backoff.wait(attempt, spread));
-        }
-        self.last_word()
-    }
-
-    /// The verdict on an item whose attempts are used up.
-    pub(crate) fn last_word(&self) -> Verdict {
-        match self.last {
-            Last::Stop => Verdict::Stop,
-            Last::Skip => Verdict::Skip,
-            Last::DeadLetter => Verdict::DeadLetter,
-        }
-    }
-
-    pub(crate) fn retries(&self) -> bool {
-        self.attempts > 1
-    }
-
-    /// Whether an item must be kept while its `attempt`-th attempt is made.
-    pub(crate) fn keeps(&self, attempt: u32) -> bool {
-        attempt < self.attempts || self.last == Last::DeadLetter
-    }
 }
 
 #[cfg(test)]
@@ -472,26 +266,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backoff_doubles_up_to_its_ceiling_and_never_exceeds_it() {
-        let b = Backoff::exponential(Duration::from_millis(10), Duration::from_millis(35));
-        let waits: Vec<_> = (1..=4).map(|n| b.wait(n, 0).as_millis()).collect();
-        assert_eq!(waits, [10, 20, 35, 35]);
-        assert!(b.wait(200, 255) <= Duration::from_millis(35));
-        assert!(b.wait(2, 255) >= Duration::from_millis(15), "the random part is at most a quarter");
-    }
-
-    #[test]
-    fn attempts_are_used_up_before_the_last_word() {
-        let p = Policy { attempts: 3, backoff: Backoff::none(), last: Last::Skip };
-        assert_eq!(p.verdict(1, 0), Verdict::Retry(Duration::ZERO));
-        assert_eq!(p.verdict(2, 0), Verdict::Retry(Duration::ZERO));
-        assert_eq!(p.verdict(3, 0), Verdict::Skip);
-        assert_eq!(Policy::default().verdict(1, 0), Verdict::Stop);
-    }
-
-    #[test]
     fn a_failure_keeps_the_stage_named_first_and_prints_its_causes() {
         let f = Failure::from(std::io::Error::other("disk full")).at("write").at("block");
         assert_eq!(f.to_string(), "stage `write`: disk full");
+    }
+
+    #[test]
+    fn the_first_details_are_shown_and_the_others_counted() {
+        assert_eq!(beneath_first(None, 2), "");
+        assert_eq!(beneath_first(Some("a\nb"), 2), "\n    a\n    b");
+        assert_eq!(beneath_first(Some("a\nb\nc\nd"), 2), "\n    a\n    b\n    (2 lines more)");
     }
 }
