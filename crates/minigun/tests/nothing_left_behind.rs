@@ -12,6 +12,7 @@ use std::thread;
 
 use common::{EXECUTORS, Event, within};
 use minigun::{Backoff, Executor, Pipeline, threads};
+use minigun_os::procfs;
 
 /// What this process has open: what its descriptors refer to, and its children with their states.
 fn things() -> (Vec<String>, BTreeSet<String>) {
@@ -32,10 +33,6 @@ fn things() -> (Vec<String>, BTreeSet<String>) {
     let mut open: Vec<_> = open.filter(|to| !to.starts_with("/proc/")).collect();
     open.sort();
     (open, children)
-}
-
-fn threads_now() -> usize {
-    fs::read_dir("/proc/self/task").unwrap().count()
 }
 
 /// Twenty items through one block of each kind and one with `executor`.
@@ -125,11 +122,11 @@ fn as_many_children_threads_and_open_files_as_before_the_run() {
         let executors: Vec<Executor> = EXECUTORS.iter().map(|text| text.parse().unwrap()).collect();
         // What the standard library and the test itself open once.
         all(Executor::Threads(1));
-        let (before, before_threads) = (things(), threads_now());
+        let (before, before_threads) = (things(), procfs::threads().unwrap());
         let check = |when: &str| {
             assert_eq!(things(), before, "{when}");
             // A thread that was joined may take a moment to leave the list.
-            while threads_now() > before_threads {
+            while procfs::threads().unwrap() > before_threads {
                 thread::yield_now();
             }
         };

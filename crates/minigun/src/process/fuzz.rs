@@ -72,7 +72,7 @@ fn read(kind: Kind, payload: &[u8]) -> Result<(), FrameError> {
     match kind {
         Kind::Items => {
             while !fields.is_empty() {
-                item(fields.block()?);
+                item(protocol::next_item(&mut fields)?.1);
             }
         }
         Kind::Ready => journal(payload),

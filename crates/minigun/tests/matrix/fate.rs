@@ -1,15 +1,17 @@
 //! What makes a worker fail: one fate for the process and its forks, met by hooks, closures and serde.
 
 use std::fs::OpenOptions;
+use std::hint::black_box;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use minigun_os::{Pid, Signal};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::table::{Moment, Way};
+use super::table::{MEMORY_LIMIT, Moment, Way};
 
 /// Who fails, how and when.
 #[derive(Clone)]
@@ -58,6 +60,11 @@ pub(crate) fn strike(way: Way) -> Result<(), &'static str> {
         Way::Abort => std::process::abort(),
         Way::Segfault => raise(Signal::SEGV),
         Way::Kill => raise(Signal::KILL),
+        // As much as anybody would get without the limit: no byte of it is touched.
+        Way::Memory => drop(black_box(Vec::<u8>::with_capacity(4 * MEMORY_LIMIT as usize))),
+        Way::Hang => loop {
+            thread::park();
+        },
         Way::Panic => panic!("no luck"),
         Way::Error => return Err("no luck"),
     }

@@ -37,6 +37,8 @@ macro_rules! rows {
         rows!([$($attribute)*] workers_that_abort Some(Way::Abort));
         rows!([$($attribute)*] workers_that_segfault Some(Way::Segfault));
         rows!([$($attribute)*] workers_that_are_killed Some(Way::Kill));
+        rows!([$($attribute)*] workers_that_reach_their_memory_limit Some(Way::Memory));
+        rows!([$($attribute)*] workers_that_hang Some(Way::Hang));
         rows!([$($attribute)*] workers_that_panic Some(Way::Panic));
         rows!([$($attribute)*] workers_that_return_an_error Some(Way::Error));
     };

@@ -11,26 +11,34 @@ pub(crate) enum Way {
     Abort,
     Segfault,
     Kill,
+    /// It asks for more memory than its block allows, and aborts.
+    Memory,
+    /// It never goes on. Idle: it is stopped from outside.
+    Hang,
     Panic,
     Error,
 }
 
 impl Way {
-    /// The worker is gone afterwards.
+    /// The worker is gone afterwards, by itself or because the engine ended it.
     pub(crate) fn is_death(self) -> bool {
         !matches!(self, Way::Panic | Way::Error)
     }
 
-    /// What an error or a report must say of it.
-    pub(crate) fn said(self) -> &'static str {
-        match self {
-            Way::Exit => "code 7",
-            Way::Abort => "SIGABRT",
-            Way::Segfault => "SIGSEGV",
-            Way::Kill => "SIGKILL",
-            Way::Panic => "panicked: no luck",
-            Way::Error => "no luck",
-        }
+    /// Whether an error or a report says of it what it must.
+    pub(crate) fn is_told(self, when: Moment, text: &str) -> bool {
+        let all: &[&str] = match self {
+            Way::Exit => &["code 7"],
+            Way::Abort => &["SIGABRT"],
+            Way::Segfault => &["SIGSEGV"],
+            Way::Kill => &["SIGKILL"],
+            Way::Memory => &["memory limit of 512 MiB"],
+            Way::Hang if when == Moment::After => &["did not end within 5s"],
+            Way::Hang => &["deadline of"],
+            Way::Panic => &["panicked", ": no luck"],
+            Way::Error => &["no luck"],
+        };
+        all.iter().all(|said| text.contains(said))
     }
 
     /// As what kind of failure an item meets it.
@@ -39,6 +47,7 @@ impl Way {
             Way::Panic => FailureKind::Panic,
             Way::Error if when == Moment::Closure => FailureKind::Error,
             Way::Error => FailureKind::Codec,
+            Way::Hang => FailureKind::Deadline,
             _ => FailureKind::Death,
         }
     }
@@ -89,6 +98,11 @@ impl Moment {
     pub(crate) fn is_in_program(self) -> bool {
         matches!(self, Moment::Write | Moment::ReadBack | Moment::ReadCollected)
     }
+
+    /// Before the worker is ready.
+    pub(crate) fn is_at_start(self) -> bool {
+        matches!(self, Moment::AfterFork | Moment::Before | Moment::Init)
+    }
 }
 
 /// How often it fails, and what the block is told to do about it.
@@ -129,8 +143,12 @@ pub(crate) enum Deaths {
     Exactly(u64),
     /// Every worker once, a fresh one for each item.
     OfAllWorkers,
+    /// Who was sent nothing was not missed: one at least.
+    OfSome,
 }
 
+/// Room for all that a worker does but [`Way::Memory`].
+pub(crate) const MEMORY_LIMIT: u64 = 512 << 20;
 /// How often an item may kill before it is set aside, in all cells.
 pub(crate) const CRASH_ATTEMPTS: u32 = 2;
 /// The items that strike.
@@ -142,9 +160,11 @@ fn must(way: Way, when: Moment, mode: Mode, fresh: bool) -> Must {
     let nothing = |because| Must::Nothing { because };
     let lose = |deaths| Must::Lose { nothing_with: Deaths::Exactly(deaths) };
     let dies = way.is_death();
+    let hangs = way == Way::Hang;
     match (when, mode) {
         (Moment::Never, _) => lose(0),
 
+        (when, _) if hangs && when.is_in_program() => nothing("no thread of the program can be interrupted"),
         (when, _) if dies && when.is_in_program() => nothing("it is the program that dies, and all with it"),
 
         // An item that was never written cannot be sent again.
@@ -154,10 +174,14 @@ fn must(way: Way, when: Moment, mode: Mode, fresh: bool) -> Must {
         (Moment::AfterFork | Moment::Before | Moment::Init | Moment::After, Mode::Stop) => {
             nothing("policies are about items, so it is as under `skip`")
         }
+        (Moment::AfterFork | Moment::Before | Moment::Init, _) if hangs => {
+            nothing("`INIT_BOUND` ends it, and the run with it: a minute, which no setting shortens")
+        }
         (Moment::AfterFork | Moment::Before | Moment::Init, Mode::Skip) if dies => EndAtStart,
         (Moment::AfterFork | Moment::Before | Moment::Init, Mode::Once) if dies => lose(1),
+        (Moment::AfterFork, _) => EndAtHook,
         // What a closure refuses once it would refuse again, in as many workers as there may be.
-        (Moment::AfterFork | Moment::Before | Moment::Init, _) => EndAtInit,
+        (Moment::Before | Moment::Init, _) => EndAtInit,
 
         (Moment::Decode | Moment::Closure | Moment::Encode | Moment::Collect, mode) => match mode {
             Mode::Stop => EndAtItem,
@@ -168,10 +192,13 @@ fn must(way: Way, when: Moment, mode: Mode, fresh: bool) -> Must {
 
         (Moment::Idle, _) if fresh => nothing("a fresh worker is forked with its item and ends with it"),
         (Moment::Idle, _) if !dies => nothing("an idle worker runs no code of ours that could fail"),
+        (Moment::Idle, Mode::Skip) if hangs => Must::Lose { nothing_with: Deaths::OfSome },
         (Moment::Idle, Mode::Skip) => Must::Lose { nothing_with: Deaths::OfAllWorkers },
         (Moment::Idle, _) => nothing("there is no item to have a policy for, and `Skip` kills all of them"),
 
-        // Its items were done and their results sent before. What the hook did not do is lost with it.
+        (Moment::After, _) if hangs && fresh => nothing("as in a pool, with `GRACE` for each item: 5 s"),
+        (Moment::After, Mode::Once) if hangs => nothing("as under `Skip`, and `GRACE` is 5 s each time"),
+        // Its items were done and their results sent before. Its goodbye is lost, and the report says so.
         (Moment::After, Mode::Skip) if dies => Must::Lose { nothing_with: Deaths::OfAllWorkers },
         (Moment::After, Mode::Once) if dies => lose(1),
         (Moment::After, _) => EndAtHook,
