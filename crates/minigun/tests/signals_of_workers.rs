@@ -3,6 +3,7 @@
 //!
 //! A process has one handler, so the tests take turns.
 #![cfg(all(target_os = "linux", not(minigun_no_fork)))]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod common;
 
