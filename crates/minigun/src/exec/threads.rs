@@ -360,3 +360,29 @@ pub(crate) fn books_differ(name: &str, sent: u64, taken: u64, left: u64, outcome
     let detail = format!("{sent} sent, {taken} taken, {left} left in the queue{outcomes}");
     Error::Books { stage: name.to_string(), detail }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::StageFigures;
+
+    #[test]
+    fn the_books_balance_only_if_every_item_taken_was_sent_and_has_one_outcome() {
+        let queue = Arc::new(Queue::new(10, false));
+        let sender = Sender::new(&queue);
+        (0..5).for_each(|n| sender.send(n).unwrap());
+        let mut run = VecDeque::new();
+        assert!(matches!(queue.pop(&mut run, 4), Pop::Run(0)));
+        let right = StageFigures { completed: 1, skipped: 1, dead: 1, abandoned: 1, ..Default::default() };
+        assert!(balance("stage", &queue, right).is_ok());
+        let lost = StageFigures { dead: 0, ..right };
+        let twice = StageFigures { completed: 2, ..right };
+        for wrong in [lost, twice] {
+            let error = balance("stage", &queue, wrong).unwrap_err().to_string();
+            assert!(error.contains("`stage`") && error.contains("5 sent, 4 taken, 1 left"), "{error}");
+        }
+        // A sender that counted one item less than the queue took.
+        queue.add_sent(u64::MAX);
+        assert!(balance("stage", &queue, right).is_err());
+    }
+}
