@@ -285,8 +285,8 @@ fn a_fresh_process_is_not_recycled_twice() {
 
 #[test]
 fn random_kills_and_deadlines_together_lose_nothing() {
-    let marks = Marks::new();
     let mut scene = Scene::new();
+    let marks = Marks::new();
     let p = Pipeline::new("both");
     let first = Arc::clone(&marks);
     let out = p
@@ -309,5 +309,6 @@ fn random_kills_and_deadlines_together_lose_nothing() {
     let report = running.join();
     println!("{} kills", killer.end());
     assert_eq!(sorted(report.unwrap().take(out)), sorted(0..3000));
+    drop(marks);
     scene.nothing_is_left();
 }
