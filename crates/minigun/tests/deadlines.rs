@@ -207,6 +207,93 @@ fn a_worker_that_waits_for_room_behind_it_misses_no_deadline() {
 }
 
 #[test]
+fn nobody_behind_an_item_that_ends_within_its_grace_is_charged() {
+    let scene = Scene::new();
+    let p = Pipeline::new("grace");
+    let out = p
+        .source("in", 0..60)
+        .on(processes(1).timeout(LIMIT).grace(LIMIT * 4).crash_attempts(1).skip(), |s| {
+            s.map("late", |n| {
+                if n == 23 {
+                    minigun_os::child::ignore_signal(Signal::TERM);
+                    std::thread::sleep(LIMIT * 2);
+                }
+                n
+            })
+        })
+        .collect("out");
+    let mut report = p.run().unwrap();
+    assert_eq!(sorted(report.take(out)), sorted(0..60));
+    assert_eq!(report.stage("late").unwrap().figures.skipped, 0);
+    scene.nothing_is_left();
+}
+
+#[test]
+fn a_worker_that_still_receives_its_item_is_not_late_with_it() {
+    let scene = Scene::new();
+    let p = Pipeline::new("large");
+    let out = p
+        .source("in", 0..3)
+        .map("large", |n: u8| char::from(b'a' + n).to_string().repeat(48 << 20))
+        .on(processes(1).timeout(Duration::from_millis(1)).crash_attempts(2).skip(), |s| {
+            s.map("len", |t| t.len())
+        })
+        .collect("out");
+    let mut report = p.run().unwrap();
+    let figures = report.stage("len").unwrap().figures;
+    // To decode it may take longer than the deadline: then it is charged, and that has an end.
+    assert_eq!(report.take(out).len() as u64 + figures.skipped, 3);
+    assert!(figures.deaths <= 6, "{report}");
+    scene.nothing_is_left();
+}
+
+#[test]
+fn the_hooks_of_a_worker_that_is_recycled_are_no_late_item() {
+    let scene = Scene::new();
+    let p = Pipeline::new("flush");
+    let flushed = p.counter("flushed");
+    let out = p
+        .source("in", 0..200)
+        .on(processes(1).timeout(LIMIT).grace(LIMIT).recycle_after(50), move |s| {
+            s.map("id", |n: i32| n).after(move || {
+                std::thread::sleep(LIMIT * 3);
+                flushed.add(1);
+            })
+        })
+        .collect("out");
+    let mut report = p.run().unwrap();
+    assert_eq!(sorted(report.take(out)), sorted(0..200));
+    let figures = report.stage("id").unwrap().figures;
+    assert_eq!((figures.deaths, figures.lost_goodbyes), (0, 0), "{report}");
+    assert!(report.count(&flushed) >= 4);
+    scene.nothing_is_left();
+}
+
+#[test]
+fn hooks_that_never_end_hold_up_a_worker_that_has_served_its_time_for_a_bound_only() {
+    let scene = Scene::new();
+    for head in ["recycled", "fresh"] {
+        let p = Pipeline::new(head);
+        let items = p.source("in", 0..4);
+        macro_rules! steps {
+            () => {
+                |s| s.map("id", |n: i32| n).after(|| for_ever())
+            };
+        }
+        let out = match head {
+            "fresh" => items.batch(4).on(process_per_batch(1), |s| s.unbatch().then(steps!())),
+            _ => items.on(processes(1).recycle_after(4), steps!()),
+        }
+        .collect("out");
+        let mut report = p.run().unwrap();
+        assert_eq!(sorted(report.take(out)), sorted(0..4), "{head}");
+        let deaths: u64 = report.stages().iter().map(|stage| stage.figures.deaths).sum();
+        assert_eq!(deaths, 1, "{report}");
+    }
+    scene.nothing_is_left();
+}
+
+#[test]
 fn a_deadline_that_nobody_can_enforce_is_a_mistake_in_the_wiring() {
     for text in ["inline", "threads:2"] {
         let p = Pipeline::new("threads");

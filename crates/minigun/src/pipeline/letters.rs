@@ -69,6 +69,11 @@ impl Attached for LetterFile {
 }
 
 impl Attached for Replay {
+    fn open(&self) -> Result<(), Error> {
+        self.begin();
+        Ok(())
+    }
+
     fn ended_well(&self) -> Result<(), Error> {
         self.mark()
     }

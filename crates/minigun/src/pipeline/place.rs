@@ -242,7 +242,7 @@ impl<P, M> Block<P, M> {
     ///
     /// The miss counts as one of the item's [`crash_attempts`](Self::crash_attempts); what else the worker had in
     /// flight is run elsewhere and charged nothing. A worker that stopped between two items (SIGSTOP) is replaced
-    /// after the same time. For an [`Executor`] that is no process, a deadline is a mistake in the wiring.
+    /// after the same time, or the [grace](Self::grace) if that is longer. For an [`Executor`] that is no process, a deadline is a mistake in the wiring.
     pub fn timeout(mut self, limit: Duration) -> Self
     where
         P: ProcessBlock,

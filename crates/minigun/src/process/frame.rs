@@ -24,7 +24,8 @@ const VERSION: u8 = 1;
 pub(crate) enum Kind {
     /// To a worker: items. The number is the index of the first.
     Items = 1,
-    /// To a worker: there will be no more.
+    /// To a worker: there will be no more. From a worker: it takes no more, its result of everything that it began
+    /// was sent.
     End = 2,
     /// From a worker: it lives.
     Hello = 3,

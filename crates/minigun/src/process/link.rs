@@ -24,6 +24,8 @@ pub(crate) struct Link {
     pub(crate) heard: Instant,
     /// Why it was killed, or told to die, if it was.
     pub(crate) killed: Option<Killed>,
+    /// When it had begun the item for which it was told to die.
+    pub(crate) overdue: Option<Instant>,
     /// It may be in a debugger: nothing that it owes has a deadline.
     pub(crate) unhurried: bool,
 }
@@ -59,6 +61,7 @@ impl Link {
             deadline: None,
             heard: Instant::now(),
             killed: None,
+            overdue: None,
             unhurried,
         };
         link.deadline = link.within(defaults::HELLO_BOUND);
@@ -83,9 +86,11 @@ impl Link {
         self.heard = Instant::now();
     }
 
-    /// Its item ran longer than `limit`: it is asked to die, and has `grace` for it.
-    pub(crate) fn condemn(&mut self, limit: Duration, grace: Duration) {
+    /// The item that it `began` then has run longer than `limit`, or it is silent for as long: it is asked to
+    /// die, and has `grace` for it.
+    pub(crate) fn condemn(&mut self, began: Option<Instant>, limit: Duration, grace: Duration) {
         self.killed = Some(Killed::Deadline(limit));
+        self.overdue = began;
         self.process.signal(Signal::TERM);
         // A stopped process takes no signal before it is continued.
         self.process.signal(Signal::CONT);
@@ -117,6 +122,7 @@ impl Link {
             match self.process.socket().try_write(&frame[*at..]) {
                 Ok(count) => {
                     wrote = true;
+                    self.heard = Instant::now();
                     *at += count;
                     if *at == frame.len() {
                         self.outgoing.pop_front();

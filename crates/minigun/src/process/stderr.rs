@@ -162,8 +162,12 @@ impl Ears {
     /// The thread's life: shows what was read, and reads when all of it is shown.
     fn listen(&self) -> io::Result<()> {
         let mut out = Out::default();
-        while !self.closing.load(Ordering::Acquire) {
+        loop {
+            // First the call, then what it may be about: one that comes in between is not lost.
             self.call.clear()?;
+            if self.closing.load(Ordering::Acquire) {
+                return self.finish(out);
+            }
             if out.is_empty() {
                 self.slots.iter().for_each(|ear| ear.heard.lock().show(&mut out));
             }
@@ -177,7 +181,6 @@ impl Ears {
                 }
             }
         }
-        self.finish(out)
     }
 
     /// Waits until there is something to read, or somebody calls.
@@ -327,11 +330,26 @@ impl Out {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
+    use crate::stats::Totals;
 
     fn shown(heard: &mut Heard) -> String {
         let mut out = Out::default();
         heard.show(&mut out);
         String::from_utf8(out.bytes).unwrap()
+    }
+
+    #[test]
+    fn a_thread_that_is_told_to_end_when_it_has_hardly_begun_hears_it() {
+        let run = Shared::new("brief".to_string(), Totals::new(), 0, Limits::default());
+        for round in 0..2000 {
+            let (ears, _writers) = Ears::new(1).unwrap();
+            let listener = Listener::start(ears, &run).unwrap();
+            // From "at once" to "when it waits".
+            (0..round % 50).for_each(|_| thread::yield_now());
+            listener.close();
+            assert_eq!(Arc::strong_count(&listener.ears), 1, "the thread was not joined");
+        }
     }
 
     #[test]

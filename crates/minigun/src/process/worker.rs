@@ -153,6 +153,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         index += 1;
                         outbox.passed(index, !items.is_empty())?;
                         if term.is_over() {
+                            outbox.flush()?;
+                            // What it does not begin is for others, and its hooks have a bound from now on.
+                            send(socket, Kind::End, 0, &[])?;
                             break 'life;
                         }
                     }

@@ -35,7 +35,7 @@ pub(crate) trait Attached: Send + Sync {
         Ok(())
     }
 
-    /// When no error ended the run and everything else was closed.
+    /// When everything else is over, the hooks included, and no error ended the run.
     fn ended_well(&self) -> Result<(), Error> {
         Ok(())
     }

@@ -199,11 +199,6 @@ impl Inner {
                 shared.fail(error);
             }
         }
-        if !shared.is_halted()
-            && let Err(error) = self.attached.iter().try_for_each(|attached| attached.ended_well())
-        {
-            shared.fail(error);
-        }
         let mut report = Report::new(shared, graph, self.started.elapsed(), self.warnings);
         let hooks = std::mem::take(&mut *self.hooks.lock());
         for hook in hooks.after_run {
@@ -217,6 +212,11 @@ impl Inner {
             if let Err(source) = file.remove() {
                 shared.fail(Error::LockedFile { what: "a temporary file is left", source });
             }
+        }
+        if !shared.is_halted()
+            && let Err(error) = self.attached.iter().try_for_each(|attached| attached.ended_well())
+        {
+            shared.fail(error);
         }
         report.set_stopped(shared.stopped());
         shared.over();

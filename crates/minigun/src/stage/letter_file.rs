@@ -2,7 +2,7 @@
 //!
 //! | line | fields |
 //! |---|---|
-//! | a letter | `id`; `stage`, `item` (its number), `attempts`, `kind`, `error`; `format` and `encoded` (base64), both `null` for an item that cannot be encoded; `value`: the item as JSON, where it is small and can be shown so |
+//! | a letter | `id`; `stage`, `item` (its number), `attempts`, `kind`, `error`, `details`, `fate`; `format` and `encoded` (base64), both `null` for an item that cannot be encoded; `value`: the item as JSON, where it is small and can be shown so |
 //! | a mark | `replayed`: the `id` of a letter that was fed back in by a run that ended well |
 //!
 //! Several blocks, pipelines and programs may append to one file: a line is written by one call to a file in
@@ -15,8 +15,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -43,7 +43,13 @@ pub(crate) struct Letter {
 /// A file to which a run's dead letters are appended, open while the run lasts.
 pub(crate) struct LetterFile {
     path: PathBuf,
-    file: Mutex<Option<File>>,
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    file: File,
+    /// The last line may have been written by half.
+    torn: bool,
 }
 
 /// One line of the file.
@@ -70,18 +76,19 @@ const SHOWN: usize = 4 << 10;
 
 impl LetterFile {
     pub(crate) fn new(path: PathBuf) -> Self {
-        LetterFile { path, file: Mutex::new(None) }
+        LetterFile { path, open: Mutex::new(None) }
     }
 
     /// Opens the file for appending, and makes it if need be.
     pub(crate) fn open(&self) -> Result<(), Error> {
-        *self.file.lock() = Some(append_to(&self.path).map_err(|error| self.failed(&error))?);
+        let file = append_to(&self.path).map_err(|error| self.failed(&error))?;
+        *self.open.lock() = Some(Open { file, torn: false });
         Ok(())
     }
 
     /// What was written is safe on the disk when this returns.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        match self.file.lock().take().map(|file| file.sync_all()) {
+        match self.open.lock().take().map(|open| open.file.sync_all()) {
             // Not every file can be synced: a pipe or a terminal holds nothing.
             Some(Err(error)) if error.kind() != io::ErrorKind::InvalidInput => Err(self.failed(&error)),
             _ => Ok(()),
@@ -93,10 +100,12 @@ impl LetterFile {
     }
 
     fn append(&self, lines: &str) -> Result<(), Error> {
-        match &mut *self.file.lock() {
-            Some(file) => file.write_all(lines.as_bytes()).map_err(|error| self.failed(&error)),
-            None => Err(self.failed(&"it is not open")),
-        }
+        let mut open = self.open.lock();
+        let Some(Open { file, torn }) = &mut *open else { return Err(self.failed(&"it is not open")) };
+        let ended = if *torn { file.write_all(b"\n") } else { Ok(()) };
+        let written = ended.and_then(|()| file.write_all(lines.as_bytes()));
+        *torn = written.is_err();
+        written.map_err(|error| self.failed(&error))
     }
 }
 
@@ -186,6 +195,8 @@ fn new_id() -> String {
 /// The letters of a file that were not replayed yet, fed back in by a run.
 pub(crate) struct Replay {
     path: PathBuf,
+    /// The file's length when the run began.
+    length: OnceLock<u64>,
     fed: Mutex<Vec<String>>,
 }
 
@@ -198,14 +209,24 @@ pub(crate) struct Sent {
 
 impl Replay {
     pub(crate) fn new(path: PathBuf) -> Self {
-        Replay { path, fed: Mutex::default() }
+        Replay { path, length: OnceLock::new(), fed: Mutex::default() }
+    }
+
+    /// The run begins: what is appended from now on is its own.
+    pub(crate) fn begin(&self) {
+        if let Ok(file) = std::fs::metadata(&self.path) {
+            let _ = self.length.set(file.len());
+        }
     }
 
     /// Gives every letter that was in the file at this moment and was not replayed yet to `feed`, which says
     /// whether it took it; ends at the first that it did not take.
     pub(crate) fn feed(&self, mut feed: impl FnMut(&Sent) -> Result<bool, Failure>) -> Result<(), Failure> {
         let at = |error: io::Error| Failure::from(format!("{}: {error}", self.path.display()));
-        let length = std::fs::metadata(&self.path).map_err(at)?.len();
+        let length = match self.length.get() {
+            Some(length) => *length,
+            None => std::fs::metadata(&self.path).map_err(at)?.len(),
+        };
         let mut done = HashSet::new();
         self.lines(length, |_, line| {
             if let Line::Mark { replayed } = line {

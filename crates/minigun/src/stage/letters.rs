@@ -71,7 +71,14 @@ pub(crate) fn post<T>(
     failed: &FailedItem,
 ) -> Result<(), Failure> {
     let Some(letters) = letters else { return Err("minigun: a block without dead letters".into()) };
-    guarded(|| letters.post(remains, failed))
+    guarded(|| letters.post(remains, failed)).map_err(|failure| {
+        let FailedItem { stage, item, error, .. } = failed;
+        let about =
+            format!("this was the dead letter of item {item}, which had failed in `{stage}`: {error}");
+        let details = [Some(about), failure.details().map(str::to_string)].into_iter().flatten();
+        let details = details.collect::<Vec<_>>().join("\n");
+        failure.with_details(Some(details))
+    })
 }
 
 /// Ends what stands behind the letters, if there are any.

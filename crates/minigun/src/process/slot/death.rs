@@ -44,8 +44,12 @@ impl<T: Send + 'static> Slot<'_, T> {
         if !awaited || self.desk.ledger.lock().live() == 0 {
             return None;
         }
-        // A worker that was stopped between two items runs none, and says nothing either.
-        self.desk.claims.begun().unwrap_or(link.heard).checked_add(limit)
+        match self.desk.claims.begun() {
+            Some(begun) => begun.checked_add(limit),
+            // A worker that was stopped between two items runs none, and says nothing either. One that merely waits for
+            // its turn, or for the rest of a large item, has the grace at least.
+            None => link.heard.checked_add(limit.max(self.block.settings.grace)),
+        }
     }
 
     /// What the worker that has ended printed last.
@@ -94,6 +98,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         let Some(Leaving { link, .. }) = self.leaving.take() else { return Ok(()) };
         let refused = matches!(exit, Some(Exit { status: Status::SpawnFailed(_), .. }));
         self.died(&link, exit)?;
+        self.input_ended |= self.block.queue.is_over();
         if refused {
             self.fork_due = Some(Instant::now() + FORK_RETRY);
         }
@@ -106,6 +111,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             return Ok(());
         }
         self.fork_due = None;
+        self.input_ended |= self.block.queue.is_over();
         if self.block.fresh || self.input_ended { Ok(()) } else { self.fork() }
     }
 
@@ -130,21 +136,31 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.stats.died(cause.kind());
         let flight = self.desk.ledger.lock().clear();
         let limit = self.block.settings.crash_attempts;
-        let overdue = matches!(link.killed, Some(Killed::Deadline(_)));
+        let condemned = matches!(link.killed, Some(Killed::Deadline(_)));
+        // Told to die for one item, it may have gone on to another.
+        let overdue = link.overdue.is_some() && link.overdue == self.desk.claims.begun();
+        let mut step = Ok(());
         let mut charged = None;
         for (index, mut parcel) in flight {
-            let (deaths, limit, kind) = if self.desk.claims.is_running(index) {
-                charged = Some(parcel.number);
-                parcel.deaths += 1;
-                (parcel.deaths, limit, if overdue { FailureKind::Deadline } else { FailureKind::Death })
-            } else {
-                // A worker that was killed for another item's deadline says nothing about this one.
-                let done = self.desk.claims.is_done(index);
-                parcel.unsent += u32::from(done && !overdue);
-                parcel.uncharged += u32::from(done && overdue);
-                (parcel.unsent, limit.saturating_mul(UNSENT), FailureKind::Death)
+            let (running, done) = (self.desk.claims.is_running(index), self.desk.claims.is_done(index));
+            let (deaths, limit, kind) = match condemned {
+                // A worker that was told to die for another item says nothing about this one.
+                true if !(running && overdue) => {
+                    parcel.uncharged += u32::from(running || done);
+                    (0, limit, FailureKind::Death)
+                }
+                _ if running => {
+                    charged = Some(parcel.number);
+                    parcel.deaths += 1;
+                    let kind = if condemned { FailureKind::Deadline } else { FailureKind::Death };
+                    (parcel.deaths, limit, kind)
+                }
+                _ => {
+                    parcel.unsent += u32::from(done);
+                    (parcel.unsent, limit.saturating_mul(UNSENT), FailureKind::Death)
+                }
             };
-            if deaths < limit {
+            if deaths < limit || step.is_err() {
                 self.block.crew.put_back([parcel]);
                 continue;
             }
@@ -159,10 +175,11 @@ impl<T: Send + 'static> Slot<'_, T> {
             };
             let attempts = parcel.attempts + deaths;
             let failure = Failure::new(kind, text).with_details(cause.words(LAST_WORDS_LINES));
-            self.settle_failure(parcel.number, attempts, failure, Left::Spent(parcel))?;
+            step = self.settle_failure(parcel.number, attempts, failure, Left::Spent(parcel));
         }
-        if overdue {
-            // It died because it was told to, and cannot do so faster than its deadline allows.
+        step?;
+        if condemned && charged.is_some() {
+            // It died because it was told to; its item cannot do that more often than it is charged.
             return Ok(());
         }
         let when = match (charged, link.stage) {
@@ -209,7 +226,11 @@ impl<T: Send + 'static> Slot<'_, T> {
         let Some(link) = &mut self.link else { return Ok(()) };
         if link.deadline.is_none_or(|deadline| deadline > now) {
             if let Some(limit) = self.block.settings.timeout {
-                link.condemn(limit, self.block.settings.grace);
+                let claims = &self.desk.claims;
+                link.condemn(claims.begun(), limit, self.block.settings.grace);
+                // It may come to its senses within the grace: it is to begin nothing then.
+                let left = self.desk.ledger.lock().take_back(usize::MAX, |index| claims.revoke(index));
+                self.block.crew.put_back(left);
             }
             return Ok(());
         }

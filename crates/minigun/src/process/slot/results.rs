@@ -79,17 +79,20 @@ impl<T: Send + 'static> Slot<'_, T> {
                         step = self.fail(Error::Hook { hook: "after", cause });
                     }
                 }
-                Kind::Items | Kind::End => {
-                    return Err(FrameError::Content("a frame that only the program sends"));
+                Kind::End => {
+                    stage = stage.max(Stage::Ending);
+                    let left = self.desk.ledger.lock().clear();
+                    self.block.crew.put_back(left.into_iter().map(|(_, parcel)| parcel));
                 }
+                Kind::Items => return Err(FrameError::Content("a frame that only the program sends")),
             }
         }
         if stage != link.stage {
             link.stage = stage;
             link.deadline = match stage {
                 Stage::Starting => link.within(INIT_BOUND),
-                Stage::Gone => link.within(crate::defaults::GRACE),
-                _ => link.deadline.filter(|_| stage == Stage::Ending),
+                Stage::Ending | Stage::Gone => link.within(crate::defaults::GRACE),
+                Stage::Forked | Stage::Ready => None,
             };
         }
         Ok(step)
@@ -148,8 +151,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         match self.arrival.outputs(format, body, of)? {
             Ok(()) => {}
             Err(failure) => {
-                let attempts = parcel.attempts + 1;
-                let failed = FailedItem::new(name, parcel.number, attempts, &failure, Fate::Stopped);
+                let failed = FailedItem::new(name, parcel.number, parcel.attempt(), &failure, Fate::Stopped);
                 self.shared.gave_up(self.block.stage, failed);
                 return Ok(Err(Failed));
             }
@@ -162,7 +164,8 @@ impl<T: Send + 'static> Slot<'_, T> {
         Ok(Ok(()))
     }
 
-    /// An attempt failed: the item is tried again, or the block's last word applies to it.
+    /// An attempt failed: the item is tried again, or the block's last word applies to it. `attempts` are those
+    /// that the policy counts.
     pub(super) fn settle_failure(
         &mut self,
         number: u64,
@@ -175,10 +178,17 @@ impl<T: Send + 'static> Slot<'_, T> {
             Left::Again(_) => self.block.policy.verdict(attempts, self.shared.spread()),
             Left::Spent(_) | Left::Unencoded(_) => self.block.policy.last_word(),
         };
+        let policy_counts = attempts;
+        let attempts = match &left {
+            // This one had not been counted.
+            Left::Again(parcel) => parcel.attempt(),
+            Left::Spent(parcel) => parcel.attempt() - 1,
+            Left::Unencoded(_) => attempts,
+        };
         match (verdict, left) {
             (Verdict::Retry(wait), Left::Again(mut parcel)) => {
                 self.stats.retried();
-                parcel.attempts = attempts;
+                parcel.attempts = policy_counts;
                 self.block.crew.put_off(parcel, Instant::now() + wait);
                 Ok(())
             }
