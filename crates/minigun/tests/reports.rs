@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::{Event, everywhere, under, within};
 use minigun::{Backoff, Pipeline, processes, threads};
@@ -131,4 +132,24 @@ fn a_report_is_serialised_with_its_stages_and_counters() {
     let out = &json["stages"][1];
     assert_eq!((&out["name"], &out["place"]), (&"out".into(), &"threads:2".into()));
     assert_eq!((&out["figures"]["items_in"], &out["figures"]["completed"]), (&5.into(), &5.into()));
+}
+
+#[test]
+fn time_spent_in_worker_processes_is_in_the_report() {
+    const EACH: Duration = Duration::from_millis(2);
+    under(&["threads:2", "processes:1", "processes:3", "process_per_batch:2"], |executor| {
+        let p = Pipeline::new("time");
+        p.source("in", 0..20)
+            .on(executor.place(), |s| {
+                s.inspect("work", |_| {
+                    let begun = Instant::now();
+                    while begun.elapsed() < EACH {
+                        std::hint::spin_loop();
+                    }
+                })
+            })
+            .discard();
+        let busy = p.run().unwrap().stage("work").unwrap().figures.busy;
+        assert!(busy >= EACH * 20, "under {executor}: {busy:?} of at least {:?}", EACH * 20);
+    });
 }
