@@ -1,7 +1,7 @@
 //! The worker's end: how it died, which item is charged with it, and who replaces it.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::results::Left;
 use super::{Slot, Step};
@@ -15,6 +15,9 @@ use crate::process::zygote::{Exit, Status};
 /// A death between an item's steps and the sending of its result may be anybody's doing; so many times
 /// `crash_attempts` of them are the item's (its result is too large for the memory there is).
 const UNSENT: u32 = 10;
+
+/// Beyond any run, and still a time that a clock can be asked for.
+const FAR: Duration = Duration::from_secs(1 << 30);
 
 /// Lines of a worker's last words where the causes of several deaths are told.
 const FEW: usize = 5;
@@ -33,23 +36,31 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// When what the worker owes next must have come: an answer, its end, or the item it runs.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let link = self.last_link()?;
-        [link.deadline, self.item_deadline(link)].into_iter().flatten().min()
-    }
-
-    fn item_deadline(&self, link: &Link) -> Option<Instant> {
-        let limit = self.block.settings.timeout?;
-        let awaited =
-            self.leaving.is_none() && link.stage == Stage::Ready && link.killed.is_none() && !link.unhurried;
-        if !awaited || self.desk.ledger.lock().live() == 0 {
-            return None;
-        }
-        match self.desk.claims.begun() {
-            Some(begun) => begun.checked_add(limit),
+        let item = self.awaited().map(|(link, limit)| match self.desk.claims.begun() {
+            Some(begun) => begun + limit,
             // A worker that was stopped between two items runs none, and says nothing either. One that merely waits for
             // its turn, or for the rest of a large item, has the grace at least.
-            None => link.heard.checked_add(limit.max(self.block.settings.grace)),
-        }
+            None => link.heard + limit.max(self.block.settings.grace.min(FAR)),
+        });
+        [self.last_link().and_then(|link| link.deadline), item].into_iter().flatten().min()
+    }
+
+    /// When to look at the deadline again: a worker that runs nothing may begin an item at any moment, and does not say so.
+    pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
+        let look = self.awaited().filter(|_| self.desk.claims.begun().is_none()).map(|(link, limit)| {
+            let first = link.heard + limit;
+            if first > now { first } else { now + limit }
+        });
+        [self.deadline(), look].into_iter().flatten().min()
+    }
+
+    /// A worker that has items in flight, and how long one may take.
+    fn awaited(&self) -> Option<(&Link, Duration)> {
+        let (link, limit) = (self.link.as_ref()?, self.block.settings.timeout?);
+        let awaited = link.stage == Stage::Ready && link.killed.is_none() && !link.unhurried;
+        // Far beyond any run, and still a time that a clock can be asked for.
+        (awaited && self.desk.ledger.lock().live() > 0)
+            .then_some((link, limit.min(Duration::from_secs(1 << 30))))
     }
 
     /// What the worker that has ended printed last.

@@ -178,7 +178,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
 
     /// Waits for the worker, the queue, another slot, or the next deadline.
     fn wait(&mut self) -> Step {
-        let deadline = self.deadline();
+        let deadline = self.next_look(Instant::now());
         // Only who could take what is due waits for it.
         let free = !self.input_ended && self.credit() > 0;
         let due = if free { self.block.crew.next_due() } else { None };
