@@ -36,7 +36,11 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// When what the worker owes next must have come: an answer, its end, or the item it runs.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let item = self.awaited().map(|(link, limit)| match self.desk.claims.begun() {
+        self.deadline_of(self.desk.claims.begun())
+    }
+
+    fn deadline_of(&self, begun: Option<Instant>) -> Option<Instant> {
+        let item = self.awaited().map(|(link, limit)| match begun {
             Some(begun) => begun + limit,
             // A worker that was stopped between two items runs none, and says nothing either. One that merely waits for
             // its turn, or for the rest of a large item, has the grace at least.
@@ -47,20 +51,20 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// When to look at the deadline again: a worker that runs nothing may begin an item at any moment, and does not say so.
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
-        let look = self.awaited().filter(|_| self.desk.claims.begun().is_none()).map(|(link, limit)| {
+        // Read once: both must be about the same moment.
+        let begun = self.desk.claims.begun();
+        let look = self.awaited().filter(|_| begun.is_none()).map(|(link, limit)| {
             let first = link.heard + limit;
             if first > now { first } else { now + limit }
         });
-        [self.deadline(), look].into_iter().flatten().min()
+        [self.deadline_of(begun), look].into_iter().flatten().min()
     }
 
     /// A worker that has items in flight, and how long one may take.
     fn awaited(&self) -> Option<(&Link, Duration)> {
         let (link, limit) = (self.link.as_ref()?, self.block.settings.timeout?);
         let awaited = link.stage == Stage::Ready && link.killed.is_none() && !link.unhurried;
-        // Far beyond any run, and still a time that a clock can be asked for.
-        (awaited && self.desk.ledger.lock().live() > 0)
-            .then_some((link, limit.min(Duration::from_secs(1 << 30))))
+        (awaited && self.desk.ledger.lock().live() > 0).then_some((link, limit.min(FAR)))
     }
 
     /// What the worker that has ended printed last.
