@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use minigun::{Error, Pipeline, Report};
 use minigun_os::{Pid, Process, Signal, procfs};
 
 /// Beyond this a test has hung. It is no measure of anything.
@@ -166,6 +167,60 @@ impl Killer {
     pub(crate) fn end(self) -> u64 {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
+    }
+}
+
+/// What a killed run is fed: so many numbers, and more until a kill has hit a worker at work. A run that could end
+/// before would prove nothing.
+#[derive(Clone)]
+pub(crate) struct Load {
+    least: u64,
+    made: Arc<AtomicU64>,
+    hit: Arc<AtomicBool>,
+}
+
+impl Load {
+    /// One that asks for no hit, for a run that is left in peace.
+    pub(crate) fn peaceful(least: u64) -> Load {
+        let load = Load::new(least);
+        load.hit.store(true, Ordering::Relaxed);
+        load
+    }
+
+    pub(crate) fn new(least: u64) -> Load {
+        Load { least, made: Arc::default(), hit: Arc::default() }
+    }
+
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> + Send + use<> {
+        let load = self.clone();
+        (0..).take_while(move |n| {
+            let more = *n < load.least || !load.hit.load(Ordering::Relaxed);
+            load.made.fetch_add(u64::from(more), Ordering::Relaxed);
+            more
+        })
+    }
+
+    /// How many were made, in the end.
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    /// Runs the pipeline that is fed with it.
+    pub(crate) fn run(&self, p: Pipeline) -> Result<Report, Error> {
+        let running = p.start()?;
+        let (handle, hit, over) = (running.handle(), Arc::clone(&self.hit), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&over);
+        let watcher = thread::spawn(move || {
+            while !hit.load(Ordering::Relaxed) && !told.load(Ordering::Relaxed) {
+                let deaths: u64 = handle.stats().iter().map(|stage| stage.figures.deaths).sum();
+                hit.store(deaths > 0, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let ended = running.join();
+        over.store(true, Ordering::Relaxed);
+        watcher.join().unwrap();
+        ended
     }
 }
 
