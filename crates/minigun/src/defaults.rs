@@ -5,6 +5,10 @@ use std::time::Duration;
 
 /// Items a queue between two stages holds.
 pub const QUEUE_ITEMS: usize = 1024;
+/// A sender's own lane into a queue holds no more than this many bytes of items (what they own elsewhere not counted) …
+pub const LANE_BYTES: usize = 256 << 10;
+/// … but this many items, however large, if the queue may hold as many.
+pub const LANE_ITEMS: usize = 16;
 /// Outputs of one attempt that may be held back in a thread until it succeeds.
 pub const HELD_ITEMS: usize = 1 << 20;
 /// Encoded bytes in flight to one worker process; a larger single item travels alone.
@@ -66,6 +70,11 @@ fn table() -> String {
     };
     let rows = [
         ("queue before a stage", format!("{QUEUE_ITEMS} items"), "`Block::queue`"),
+        (
+            "of which one sender's lane holds",
+            format!("{LANE_ITEMS} items, or {} of them", bytes(LANE_BYTES)),
+            "fixed",
+        ),
         ("outputs held back by one attempt on a thread", format!("{HELD_ITEMS} items"), "fixed"),
         ("in flight to one worker", format!("{WINDOW_ITEMS} items, {}", bytes(HELD_BYTES)), "fixed"),
         ("a frame is filled to", format!("{}, {}", bytes(FRAME_BYTES), seconds(FRAME_WORK)), "fixed"),

@@ -74,7 +74,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         if self.block.crew.waiting() >= self.block.settings.queue {
             return Ok(false);
         }
-        let mut run = VecDeque::new();
+        let mut run = Vec::new();
         match self.block.queue.try_pop(&mut run, credit, self.block.crew.desks.len(), &self.desk.event) {
             Pop::Run(first) => {
                 let numbered = run.into_iter().zip(first..);
