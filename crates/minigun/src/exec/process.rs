@@ -34,7 +34,7 @@ impl<T: Send + 'static> Context<T> for ForkContext {
 }
 
 fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
-    let queue = Arc::new(Queue::new(block.placement.settings.queue, true));
+    let queue = Arc::new(Queue::new(block.placement.settings.queue_of::<T>(), true));
     let sink = into_queue(&queue);
     Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
 }

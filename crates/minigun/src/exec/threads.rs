@@ -61,7 +61,7 @@ impl<T: Send> Halt for Close<T> {
 impl<T: Send + 'static> ThreadsNode<T> {
     pub(crate) fn new(block: Placed<T>) -> (Self, MakeSink<T>) {
         let policy = block.placement.policy;
-        let queue = Arc::new(Queue::new(block.placement.settings.queue, policy.retries()));
+        let queue = Arc::new(Queue::new(block.placement.settings.queue_of::<T>(), policy.retries()));
         Self::with(
             block.placement.executor,
             Team {
@@ -94,7 +94,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
 
     /// A stage outside any block: one thread, the default policy.
     pub(crate) fn single(head: MakeSink<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
-        let queue = Arc::new(Queue::new(defaults::QUEUE_ITEMS, false));
+        let queue = Arc::new(Queue::new(defaults::queue_items::<T>(), false));
         Self::with(SINGLE, Team::alone(queue, head, stage, name, false))
     }
 

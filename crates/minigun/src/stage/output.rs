@@ -57,6 +57,10 @@ impl<U> Output<U> {
                 Ok(()) => return self.emitted += 1,
                 Err(item) => item,
             },
+            Way::Sink(sink) if self.failed.is_none() => match sink.push(item) {
+                Ok(()) => return self.emitted += 1,
+                Err(failure) => return self.fail(failure),
+            },
             Way::Producer(emit) if self.failed.is_none() => match emit.try_push(item) {
                 Ok(()) => return self.emitted += 1,
                 Err(item) => item,
@@ -64,6 +68,11 @@ impl<U> Output<U> {
             _ => item,
         };
         self.emit_slowly(item);
+    }
+
+    #[cold]
+    fn fail(&mut self, failure: Failure) {
+        self.failed = Some(failure);
     }
 
     #[inline(never)]
@@ -76,7 +85,7 @@ impl<U> Output<U> {
             };
             match pushed {
                 Ok(()) => self.emitted += 1,
-                Err(failure) => self.failed = Some(failure),
+                Err(failure) => self.fail(failure),
             }
         }
     }

@@ -3,17 +3,25 @@
 //! Every edge of the graph is one such queue. Senders are counted: the queue has ended when the last one is
 //! dropped and everything was taken. It also holds the items that wait for another attempt, so that they
 //! count against the same limit and any worker can take them when they are due.
+//!
+//! Each sender has a lane of its own, a ring that it alone fills: it publishes an item by one store and looks at one
+//! flag, and takes the lock only if somebody waits. Consumers empty the lanes under the lock, a run at a time. Who is
+//! about to sleep raises the flag, makes a fence for both sides, and looks once more.
 
-use std::cell::Cell;
-use std::collections::{BinaryHeap, VecDeque};
+mod patience;
+mod sender;
+mod state;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use minigun_os::{Event, LightFence, RingReader, RingWriter};
+use minigun_os::Event;
 
-use crate::defaults;
 use crate::sync::{Condvar, Mutex};
+use patience::Patience;
+pub(crate) use sender::{Hold, Sender};
+use state::{Later, State};
 
 /// The run was stopped: the queue takes and gives nothing more.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,74 +64,13 @@ pub(crate) struct Queue<T> {
     sent: AtomicU64,
 }
 
-struct State<T> {
-    /// One for each sender. A lane whose sender is gone stays until it is empty.
-    lanes: Vec<RingReader<T>>,
-    /// The lane to take from next.
-    next: usize,
-    /// Lanes may be without a sender.
-    left_lanes: bool,
-    later: BinaryHeap<Later<T>>,
-    /// Items taken by consumers that may still come back for another attempt.
-    out: usize,
-    senders: usize,
-    taken: u64,
-    stopped: bool,
-    closed: bool,
-    /// What waits for another attempt is due at once.
-    hurried: bool,
-    /// Consumers that wait and were not called yet, and such that were called and did not answer yet.
-    idle: usize,
-    called: usize,
-    blocked: usize,
-    events: Vec<Arc<Event>>,
-}
-
-struct Later<T> {
-    due: Instant,
-    kept: Kept<T>,
-}
-
-impl<T> PartialEq for Later<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.due == other.due
-    }
-}
-impl<T> Eq for Later<T> {}
-impl<T> PartialOrd for Later<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<T> Ord for Later<T> {
-    /// The earliest is the greatest, for the heap gives the greatest first.
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        other.due.cmp(&self.due)
-    }
-}
-
 impl<T> Queue<T> {
     /// A queue for at most `limit` items (at least one). Where `returns`, every taken item must be answered by
     /// [`done`](Self::done) or [`again`](Self::again), and the queue has not ended before.
     pub(crate) fn new(limit: usize, returns: bool) -> Self {
         let limit = limit.clamp(1, isize::MAX as usize);
         Queue {
-            state: Mutex::new(State {
-                lanes: Vec::new(),
-                next: 0,
-                left_lanes: false,
-                later: BinaryHeap::new(),
-                out: 0,
-                senders: 0,
-                taken: 0,
-                stopped: false,
-                closed: false,
-                hurried: false,
-                idle: 0,
-                called: 0,
-                blocked: 0,
-                events: Vec::new(),
-            }),
+            state: Mutex::new(State::new()),
             not_empty: Condvar::new(),
             not_full: Condvar::new(),
             limit,
@@ -358,67 +305,6 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> State<T> {
-    /// How many items could be taken now.
-    fn ready(&self) -> usize {
-        self.lanes.iter().map(RingReader::len).sum()
-    }
-
-    fn ended(&self) -> bool {
-        let no_more = self.senders == 0 || self.closed;
-        self.stopped || (no_more && self.later.is_empty() && self.out == 0 && self.ready() == 0)
-    }
-
-    /// Takes from one lane after the other, beginning behind the one that came last.
-    fn take_lanes(&mut self, run: &mut Vec<T>, max: usize) -> usize {
-        let mut count = 0;
-        for _ in 0..self.lanes.len() {
-            if count == max {
-                break;
-            }
-            self.next = (self.next + 1) % self.lanes.len();
-            count += self.lanes[self.next].take(run, max - count);
-        }
-        if self.left_lanes {
-            self.lanes.retain(|lane| !lane.is_abandoned() || !lane.is_empty());
-            self.left_lanes = self.lanes.iter().any(RingReader::is_abandoned);
-        }
-        count
-    }
-}
-
-/// Looks again a few times before a wait: where both sides are quick, what one waits for is there before the kernel
-/// could have put it to sleep and woken it. Other threads that are ready get the core meanwhile.
-#[derive(Default)]
-struct Patience(u32);
-
-impl Patience {
-    const SPINS: u32 = 6;
-    const YIELDS: u32 = 10;
-
-    fn lasts(&self) -> bool {
-        self.0 < Self::SPINS + Self::YIELDS
-    }
-
-    fn pause(&mut self) {
-        if self.0 < Self::SPINS {
-            (0..1 << self.0).for_each(|_| std::hint::spin_loop());
-        } else {
-            std::thread::yield_now();
-        }
-        self.0 += 1;
-    }
-}
-
-/// Keeps a queue open.
-pub(crate) struct Hold<T>(Arc<Queue<T>>);
-
-impl<T> Drop for Hold<T> {
-    fn drop(&mut self) {
-        self.0.left(0);
-    }
-}
-
 impl<T> Queue<T> {
     /// A sender is gone, and so much room that it had taken ahead comes back.
     fn left(&self, credit: usize) {
@@ -451,193 +337,5 @@ impl<T> Queue<T> {
         for _ in 0..idle {
             self.not_empty.notify_one();
         }
-    }
-}
-
-/// A counted way into a queue, with a lane of its own; the queue ends when the last is dropped.
-///
-/// What is [written](Self::write) waits in the lane, unseen, until it is [published](Self::publish) or taken back.
-pub(crate) struct Sender<T> {
-    queue: Arc<Queue<T>>,
-    lane: RingWriter<T>,
-    /// Room that was taken ahead, so that not every item has to ask for its own.
-    credit: Cell<usize>,
-    sent: Cell<u64>,
-    light: LightFence,
-}
-
-impl<T> Sender<T> {
-    pub(crate) fn new(queue: &Arc<Queue<T>>) -> Self {
-        let most = defaults::LANE_BYTES / size_of::<T>().max(1);
-        let (lane, reader) = minigun_os::ring(queue.limit.min(most.max(defaults::LANE_ITEMS)));
-        let mut state = queue.state.lock();
-        state.senders += 1;
-        state.lanes.push(reader);
-        queue.count_senders(state.senders);
-        drop(state);
-        Sender {
-            queue: Arc::clone(queue),
-            lane,
-            credit: Cell::new(0),
-            sent: Cell::new(0),
-            light: LightFence::new(),
-        }
-    }
-
-    /// Puts an item behind those not published yet; gives it back if there is no room now.
-    pub(crate) fn write(&self, item: T) -> Result<(), T> {
-        if self.credit.get() == 0 && !self.reserve() {
-            return Err(item);
-        }
-        self.try_write(item)
-    }
-
-    /// As [`write`](Self::write), but only into room that this sender has already.
-    #[inline]
-    pub(crate) fn try_write(&self, item: T) -> Result<(), T> {
-        let credit = self.credit.get();
-        if credit == 0 {
-            return Err(item);
-        }
-        self.lane.write(item)?;
-        self.credit.set(credit - 1);
-        Ok(())
-    }
-
-    /// Takes some room ahead.
-    #[cold]
-    fn reserve(&self) -> bool {
-        let most = self.ahead().max(1) as isize;
-        let taken = self.queue.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| {
-            (room > 0).then(|| room - room.min(most))
-        });
-        taken.inspect(|room| self.credit.set(most.min(*room) as usize)).is_ok()
-    }
-
-    fn ahead(&self) -> usize {
-        self.queue.ahead.load(Ordering::Relaxed)
-    }
-
-    /// How many items are written and not published.
-    #[inline]
-    pub(crate) fn unpublished(&self) -> usize {
-        self.lane.unpublished()
-    }
-
-    /// Takes back what was written last, until `keep` items are unpublished.
-    pub(crate) fn take_back(&self, keep: usize) {
-        let back = self.unpublished().saturating_sub(keep);
-        if back == 0 {
-            return;
-        }
-        self.lane.take_back(keep);
-        self.credit.set(self.credit.get() + back);
-        if self.credit.get() > self.ahead() {
-            let state = self.queue.state.lock();
-            self.queue.room.fetch_add(self.credit.replace(0) as isize, Ordering::Relaxed);
-            if state.blocked > 0 {
-                self.queue.not_full.notify_all();
-            }
-        }
-    }
-
-    /// Lets the consumers have what was written; calls one that waits.
-    #[inline]
-    pub(crate) fn publish(&self) -> Result<(), Stopped> {
-        let count = self.unpublished();
-        if count == 0 {
-            return Ok(());
-        }
-        self.lane.publish();
-        self.sent.set(self.sent.get() + count as u64);
-        self.light.fence();
-        if self.queue.attention.load(Ordering::Relaxed) { self.call() } else { Ok(()) }
-    }
-
-    #[cold]
-    fn call(&self) -> Result<(), Stopped> {
-        let state = self.queue.state.lock();
-        if state.stopped {
-            return Err(Stopped);
-        }
-        self.queue.arrived(state);
-        Ok(())
-    }
-
-    /// What was published since the last time reaches the queue's books.
-    pub(crate) fn flush(&self) {
-        self.queue.add_sent(self.sent.replace(0));
-    }
-
-    /// Sends and counts one item, waiting for room; gives it back when the queue was stopped or closed.
-    pub(crate) fn send(&self, item: T) -> Result<(), T> {
-        let mut item = item;
-        let mut state = self.queue.state.lock();
-        loop {
-            // Under the lock: what was accepted is seen by whoever closes the queue.
-            if state.stopped || state.closed {
-                return Err(item);
-            }
-            match self.write(item) {
-                Ok(()) => break,
-                Err(back) => item = back,
-            }
-            state.blocked += 1;
-            self.queue.not_full.wait(&mut state);
-            state.blocked -= 1;
-        }
-        self.lane.publish();
-        self.queue.add_sent(1);
-        self.queue.arrived(state);
-        Ok(())
-    }
-
-    /// Publishes, then sends everything in `run`, in order, waiting for room as often as it must; what is not sent
-    /// when the queue is stopped stays in `run`.
-    pub(crate) fn send_run(&self, run: &mut VecDeque<T>) -> Result<(), Stopped> {
-        while let Some(item) = run.pop_front() {
-            if let Err(item) = self.write(item) {
-                run.push_front(item);
-                self.publish()?;
-                self.wait_for_room()?;
-            }
-        }
-        self.publish()
-    }
-
-    fn has_room(&self) -> bool {
-        let room = self.credit.get() > 0 || self.queue.room.load(Ordering::Relaxed) > 0;
-        room && !self.lane.is_full()
-    }
-
-    fn wait_for_room(&self) -> Result<(), Stopped> {
-        let mut patience = Patience::default();
-        while patience.lasts() && !self.has_room() {
-            patience.pause();
-        }
-        let mut state = self.queue.state.lock();
-        while !state.stopped {
-            if self.has_room() {
-                return Ok(());
-            }
-            state.blocked += 1;
-            self.queue.not_full.wait(&mut state);
-            state.blocked -= 1;
-        }
-        Err(Stopped)
-    }
-}
-
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        Sender::new(&self.queue)
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        self.lane.take_back(0);
-        self.flush();
-        self.queue.left(self.credit.get());
     }
 }
