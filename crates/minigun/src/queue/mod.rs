@@ -215,7 +215,7 @@ impl<T> Queue<T> {
         // Not for every item: a sender that slept is worth waking for a run of them. It cannot sleep on, for the
         // next look at a queue of which nothing is left wakes it.
         let room = usize::try_from(self.room.load(Ordering::Relaxed)).unwrap_or(0);
-        if state.blocked > 0 && (room >= self.limit.div_ceil(4) || state.ready() == 0) {
+        if state.blocked > 0 && (room > self.limit / 16 || state.ready() == 0) {
             drop(state);
             self.not_full.notify_all();
         }
