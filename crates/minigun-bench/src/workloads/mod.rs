@@ -1,22 +1,25 @@
 //! The workloads, one file each.
 
 mod hop;
-mod records;
 
-use crate::contest::Contestant;
+use crate::contest::{BoxError, Case, Scaled};
 
 /// Work that several contestants do.
 pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// How many items at full scale.
-    pub(crate) items: u64,
-    /// Speeds are given in this unit, which is `per` items a second.
-    pub(crate) unit: &'static str,
-    pub(crate) per: f64,
+    pub(crate) rounds: Scaled<usize>,
     /// All of them, made anew.
-    pub(crate) contestants: fn() -> Vec<Contestant>,
+    pub(crate) cases: fn() -> Vec<Case>,
 }
 
 /// Every workload there is.
-pub(crate) const WORKLOADS: &[Workload] = &[hop::HOP, records::RECORDS];
+pub(crate) const WORKLOADS: &[Workload] = &[hop::HOP];
+
+/// The first argument of a process that a contestant starts by running this program again.
+pub(crate) const ROLE: &str = "play-role";
+
+/// What such a process does, by the arguments behind [`ROLE`].
+pub(crate) fn play(role: &[String]) -> Result<(), BoxError> {
+    Err(format!("there is no role {role:?}").into())
+}
