@@ -17,11 +17,13 @@
 //! | `turn` | one turn, in a process of its own |
 //! | `burn` | work that takes a known time |
 //! | `print` | results as a table and as JSON |
+//! | `python` | the peers that are Python's |
 //! | `workloads/…` | one workload each: ours, its peers, its limit |
 
 mod burn;
 mod contest;
 mod print;
+mod python;
 mod turn;
 mod workloads;
 

@@ -1,6 +1,8 @@
 //! The workloads, one file each.
 
+mod forked;
 mod hop;
+mod records;
 
 use crate::contest::{BoxError, Case, Scaled};
 
@@ -14,12 +16,18 @@ pub(crate) struct Workload {
 }
 
 /// Every workload there is.
-pub(crate) const WORKLOADS: &[Workload] = &[hop::HOP];
+pub(crate) const WORKLOADS: &[Workload] = &[hop::HOP, records::RECORDS];
 
 /// The first argument of a process that a contestant starts by running this program again.
 pub(crate) const ROLE: &str = "play-role";
 
 /// What such a process does, by the arguments behind [`ROLE`].
 pub(crate) fn play(role: &[String]) -> Result<(), BoxError> {
-    Err(format!("there is no role {role:?}").into())
+    match role {
+        [role, name] if role == records::ONE_BY_ONE => records::ipc_serve(name, records::step),
+        [role, name] if role == records::IN_VECS => records::ipc_serve(name, |some: Vec<records::Record>| {
+            some.into_iter().map(records::step).collect::<Vec<_>>()
+        }),
+        _ => Err(format!("there is no role {role:?}").into()),
+    }
 }

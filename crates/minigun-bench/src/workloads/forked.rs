@@ -1,0 +1,27 @@
+//! Hand-written forks, as the contestants without a library use them.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+
+use minigun_os::{Pid, SingleThreaded, fork_worker};
+
+use crate::contest::BoxError;
+
+/// Forks a child that runs `f` and ends; this process must have one thread.
+pub(crate) fn child(f: impl FnOnce() -> Result<(), BoxError>) -> io::Result<Pid> {
+    fork_worker(&SingleThreaded::prove()?, |_| match f() {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("minigun-bench: a forked child: {error}");
+            1
+        }
+    })
+}
+
+/// Forks a child that runs `f` with the other end of a new stream. Later children have the stream, too: it ends for
+/// the child when this side is shut down.
+pub(crate) fn with_stream(f: impl FnOnce(UnixStream) -> Result<(), BoxError>) -> io::Result<UnixStream> {
+    let (here, there) = UnixStream::pair()?;
+    child(move || f(there))?;
+    Ok(here)
+}
