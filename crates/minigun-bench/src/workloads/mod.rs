@@ -1,7 +1,11 @@
 //! The workloads, one file each.
 
+mod crash;
 mod forked;
 mod hop;
+mod latency;
+mod memory;
+mod pool;
 mod records;
 
 use crate::contest::{BoxError, Case, Scaled};
@@ -16,7 +20,8 @@ pub(crate) struct Workload {
 }
 
 /// Every workload there is.
-pub(crate) const WORKLOADS: &[Workload] = &[hop::HOP, records::RECORDS];
+pub(crate) const WORKLOADS: &[Workload] =
+    &[hop::HOP, latency::LATENCY, pool::POOL, records::RECORDS, memory::MEMORY, crash::CRASH];
 
 /// The first argument of a process that a contestant starts by running this program again.
 pub(crate) const ROLE: &str = "play-role";

@@ -1,6 +1,8 @@
 //! Records: small structs to two worker processes and back.
 
+use std::hint::black_box;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 
 use std::thread;
@@ -48,6 +50,13 @@ pub(crate) const RECORDS: Workload = Workload {
                 .settings("map over tuples, the best chunk of 256, 1024 and 4096"),
             python::contestant("Python ProcessPoolExecutor", "records", &["executor"], 1e6, 10)
                 .settings("map over tuples, the best chunk of 256, 1024 and 4096"),
+            rate(
+                "encode + decode twice, postcard itself",
+                Kind::Limit,
+                1,
+                "no transport, on 2 threads",
+                postcard,
+            ),
             rate("encode + decode twice, compact", Kind::Limit, 1, "no transport, on 2 threads", |n| {
                 codec(n, Format::Compact)
             }),
@@ -90,7 +99,7 @@ pub(crate) fn due(load: &Load) -> u64 {
 }
 
 /// The share of one of the workers.
-fn half(items: u64, worker: u64) -> std::ops::Range<u64> {
+fn half(items: u64, worker: u64) -> Range<u64> {
     items * worker / WORKERS..items * (worker + 1) / WORKERS
 }
 
@@ -115,7 +124,7 @@ fn sum_of(threads: Vec<thread::JoinHandle<Result<u64, BoxError>>>) -> Result<u64
 /// Nothing but what no transport can avoid, on as many cores as there are workers: each record is encoded and
 /// decoded at both ends.
 fn codec(items: u64, format: Format) -> Result<u64, BoxError> {
-    let work = move |ids: std::ops::Range<u64>| -> Result<u64, BoxError> {
+    let work = move |ids: Range<u64>| -> Result<u64, BoxError> {
         let (mut bytes, mut sum) = (Vec::new(), 0);
         for id in ids {
             let arrived: Record = carried(format, record(id), &mut bytes)?;
@@ -130,7 +139,25 @@ fn carried(format: Format, record: Record, bytes: &mut Vec<u8>) -> Result<Record
     bytes.clear();
     format.encode(&record, bytes)?;
     // No compiler may see that nobody else looks at the bytes.
-    format.decode(std::hint::black_box(bytes))
+    format.decode(black_box(bytes))
+}
+
+/// As [`codec`], without what the library's format looks after.
+fn postcard(items: u64) -> Result<u64, BoxError> {
+    let carried = |record: Record, bytes: &mut Vec<u8>| -> Result<Record, BoxError> {
+        bytes.clear();
+        postcard_to(record, bytes)?;
+        Ok(postcard::from_bytes(black_box(bytes))?)
+    };
+    let work = move |ids: Range<u64>| -> Result<u64, BoxError> {
+        let (mut bytes, mut sum) = (Vec::new(), 0);
+        for id in ids {
+            let arrived = carried(record(id), &mut bytes)?;
+            sum = add(sum, carried(step(arrived), &mut bytes)?);
+        }
+        Ok(sum)
+    };
+    sum_of((0..WORKERS).map(|worker| thread::spawn(move || work(half(items, worker)))).collect())
 }
 
 /// Written by hand: two forked workers, a socket pair each, postcard, and blocks of 64 KiB behind their length.
@@ -253,7 +280,7 @@ pub(crate) const IN_VECS: &str = "records-in-vecs";
 
 fn ipc(items: u64, role: &'static str) -> Result<u64, BoxError> {
     if role == IN_VECS {
-        let vecs = |ids: std::ops::Range<u64>| {
+        let vecs = |ids: Range<u64>| {
             let end = ids.end;
             ids.step_by(256).map(move |id| (id..end.min(id + 256)).map(record).collect::<Vec<Record>>())
         };
@@ -267,7 +294,7 @@ fn ipc(items: u64, role: &'static str) -> Result<u64, BoxError> {
 fn through_ipc<M, I>(
     items: u64,
     role: &'static str,
-    make: fn(std::ops::Range<u64>) -> I,
+    make: fn(Range<u64>) -> I,
     add: fn(u64, M) -> u64,
 ) -> Result<u64, BoxError>
 where
