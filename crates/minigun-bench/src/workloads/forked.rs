@@ -18,10 +18,15 @@ pub(crate) fn child(f: impl FnOnce() -> Result<(), BoxError>) -> io::Result<Pid>
     })
 }
 
-/// Forks a child that runs `f` with the other end of a new stream. Later children have the stream, too: it ends for
-/// the child when this side is shut down.
+/// Forks a child that runs `f` with the other end of a new stream. Children forked later have this end, too: with
+/// several, the stream ends for a child when this side is shut down, not when it is dropped.
 pub(crate) fn with_stream(f: impl FnOnce(UnixStream) -> Result<(), BoxError>) -> io::Result<UnixStream> {
     let (here, there) = UnixStream::pair()?;
-    child(move || f(there))?;
-    Ok(here)
+    let mut here = Some(here);
+    child(|| {
+        // The child's own copy of it.
+        drop(here.take());
+        f(there)
+    })?;
+    here.ok_or_else(|| io::Error::other("the child's side came back"))
 }
