@@ -7,9 +7,9 @@ use minigun_os::{Pid, SingleThreaded, fork_worker};
 
 use crate::contest::BoxError;
 
-/// Forks a child that runs `f` and ends; this process must have one thread.
-pub(crate) fn child(f: impl FnOnce() -> Result<(), BoxError>) -> io::Result<Pid> {
-    fork_worker(&SingleThreaded::prove()?, |_| match f() {
+/// Forks a child that runs `f` and ends.
+pub(crate) fn child(alone: &SingleThreaded, f: impl FnOnce() -> Result<(), BoxError>) -> io::Result<Pid> {
+    fork_worker(alone, |_| match f() {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("minigun-bench: a forked child: {error}");
@@ -23,7 +23,7 @@ pub(crate) fn child(f: impl FnOnce() -> Result<(), BoxError>) -> io::Result<Pid>
 pub(crate) fn with_stream(f: impl FnOnce(UnixStream) -> Result<(), BoxError>) -> io::Result<UnixStream> {
     let (here, there) = UnixStream::pair()?;
     let mut here = Some(here);
-    child(|| {
+    child(&SingleThreaded::prove()?, || {
         // The child's own copy of it.
         drop(here.take());
         f(there)

@@ -1,5 +1,7 @@
 //! The workloads, one file each.
 
+mod batches;
+mod blobs;
 mod crash;
 mod forked;
 mod hop;
@@ -7,6 +9,7 @@ mod latency;
 mod memory;
 mod pool;
 mod records;
+mod scale;
 
 use crate::contest::{BoxError, Case, Scaled};
 
@@ -20,8 +23,17 @@ pub(crate) struct Workload {
 }
 
 /// Every workload there is.
-pub(crate) const WORKLOADS: &[Workload] =
-    &[hop::HOP, latency::LATENCY, pool::POOL, records::RECORDS, memory::MEMORY, crash::CRASH];
+pub(crate) const WORKLOADS: &[Workload] = &[
+    hop::HOP,
+    latency::LATENCY,
+    pool::POOL,
+    records::RECORDS,
+    blobs::BLOBS,
+    batches::BATCHES,
+    memory::MEMORY,
+    scale::SCALE,
+    crash::CRASH,
+];
 
 /// The first argument of a process that a contestant starts by running this program again.
 pub(crate) const ROLE: &str = "play-role";
@@ -33,6 +45,8 @@ pub(crate) fn play(role: &[String]) -> Result<(), BoxError> {
         [role, name] if role == records::IN_VECS => records::ipc_serve(name, |some: Vec<records::Record>| {
             some.into_iter().map(records::step).collect::<Vec<_>>()
         }),
+        [role, name] if role == blobs::AS_BYTES => blobs::serve_bytes(name),
+        [role, name] if role == blobs::IN_SHARED_MEMORY => blobs::serve_shared(name),
         _ => Err(format!("there is no role {role:?}").into()),
     }
 }
