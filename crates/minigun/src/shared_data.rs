@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -151,7 +152,7 @@ impl<T: Pod> Shared<[T]> {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
             Err(source) => return Err(SharedError::Create { folder, source }),
         };
-        Ok(SharedWriter { file, folder, written: 0, block: Vec::new() })
+        Ok(SharedWriter { file, folder, written: 0, block: Vec::new(), of: PhantomData })
     }
 }
 
@@ -196,11 +197,15 @@ pub struct SharedWriter<T> {
     file: Option<DataFile>,
     folder: PathBuf,
     written: u64,
-    block: Vec<T>,
+    /// The bytes of what was given and is not yet written.
+    block: Vec<u8>,
+    of: PhantomData<T>,
 }
 
-/// What is gathered before it is written: large blocks lie in large pieces in the page cache.
-const BLOCK_BYTES: usize = 1 << 20;
+/// What is written at once, at a multiple of it: whole huge pages. The page cache keeps together what came together,
+/// and a worker that reads a place of it maps a huge page at once; of smaller blocks it would map a few pages at a
+/// time.
+const BLOCK: usize = 4 << 20;
 
 impl<T: Pod> SharedWriter<T> {
     /// Appends one item.
@@ -210,23 +215,19 @@ impl<T: Pod> SharedWriter<T> {
     /// this item among it.
     #[inline]
     pub fn push(&mut self, item: T) -> Result<(), SharedError> {
-        self.block.push(item);
-        if self.block.len() >= BLOCK_BYTES / size_of::<T>() { self.flush_block() } else { Ok(()) }
+        self.block.extend_from_slice(bytemuck::bytes_of(&item));
+        if self.block.len() >= BLOCK { self.write_blocks() } else { Ok(()) }
     }
 
     /// Appends all of these.
     ///
     /// # Errors
     /// As [`push`](Self::push): some of these were then taken, others were not.
-    pub fn extend_from_slice(&mut self, mut items: &[T]) -> Result<(), SharedError> {
-        while !items.is_empty() {
-            // Whole blocks, wherever the caller's pieces end.
-            let room = (BLOCK_BYTES / size_of::<T>()).saturating_sub(self.block.len()).max(1);
-            let (now, later) = items.split_at(room.min(items.len()));
-            self.block.extend_from_slice(now);
-            items = later;
-            if self.block.len() >= BLOCK_BYTES / size_of::<T>() {
-                self.flush_block()?;
+    pub fn extend_from_slice(&mut self, items: &[T]) -> Result<(), SharedError> {
+        for items in items.chunks((BLOCK / size_of::<T>()).max(1)) {
+            self.block.extend_from_slice(bytemuck::cast_slice(items));
+            if self.block.len() >= BLOCK {
+                self.write_blocks()?;
             }
         }
         Ok(())
@@ -237,26 +238,38 @@ impl<T: Pod> SharedWriter<T> {
     /// # Errors
     /// [`SharedError::Write`], [`SharedError::Map`].
     pub fn finish(mut self) -> Result<Shared<[T]>, SharedError> {
-        self.flush_block()?;
-        let SharedWriter { file, folder, written: length, block } = self;
+        self.write_blocks()?;
+        self.write(self.block.len())?;
+        let SharedWriter { file, folder, written: length, block, .. } = self;
         match file {
             Some(file) if length > 0 => match file.map() {
                 Ok(data) => Ok(Shared(Place::Mapped(Arc::new(data)))),
                 Err(source) => Err(SharedError::Map { folder, length, source }),
             },
             // There is no mapping of no size.
-            _ => Ok(Shared(Place::Heap(block.into()))),
+            _ => {
+                let items = block.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned);
+                Ok(Shared(Place::Heap(items.collect())))
+            }
         }
     }
 
-    fn flush_block(&mut self) -> Result<(), SharedError> {
+    /// Whole blocks, however large the items are.
+    fn write_blocks(&mut self) -> Result<(), SharedError> {
+        while self.file.is_some() && self.block.len() >= BLOCK {
+            self.write(BLOCK)?;
+        }
+        Ok(())
+    }
+
+    /// So many bytes of what is waiting.
+    fn write(&mut self, length: usize) -> Result<(), SharedError> {
         let Some(file) = &mut self.file else { return Ok(()) };
-        let bytes: &[u8] = bytemuck::cast_slice(&self.block);
-        if let Err(source) = file.append(bytes) {
+        if let Err(source) = file.append(&self.block[..length]) {
             return Err(SharedError::Write { folder: self.folder.clone(), written: self.written, source });
         }
-        self.written += bytes.len() as u64;
-        self.block.clear();
+        self.written += length as u64;
+        self.block.drain(..length);
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::python;
 pub(crate) const BATCHES: Workload = Workload {
     name: "batches",
     about: "1000 records per fresh process, at most 2 at once; with a table: each reads 1000 scattered places of it",
-    rounds: Scaled { full: 7, quick: 2 },
+    rounds: Scaled { full: 7, quick: 1 },
     cases: || {
         let mut cases = Vec::new();
         let python: [(&str, u64, u64, &'static [&'static str]); 3] = [
@@ -86,7 +86,7 @@ pub(crate) const BATCHES: Workload = Workload {
             contestant("fork loop, heap", Kind::Peer, "a Vec", 0, Held::Heap(1), fork_loop).share(20),
             python::contestant("Python os.fork, heap", "batches", &["1", "0"], 1.0, 20).settings("bytes"),
         ]);
-        cases.push(case("1 GiB", Scaled { full: 2000, quick: 400 }, gib));
+        cases.push(case("1 GiB", Scaled { full: 2000, quick: 200 }, gib));
         cases.push(case("4 GiB", Scaled { full: 2000, quick: 0 }, table(4)));
         cases
     },
