@@ -45,8 +45,10 @@ pub(crate) struct Contestant {
     pub(crate) settings: &'static str,
     /// It does this fraction of the items: one that is slow would otherwise take all the time.
     pub(crate) share: u64,
-    run: Box<dyn Fn(&Load) -> Result<Turn, BoxError>>,
+    run: Box<Run>,
 }
+
+type Run = dyn Fn(&Load) -> Result<Turn, BoxError>;
 
 /// What a contestant is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

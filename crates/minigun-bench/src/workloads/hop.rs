@@ -105,6 +105,7 @@ fn boxed(items: u64) -> Result<u64, BoxError> {
     let said = Rc::clone(&sum);
     // No compiler may see through the boxes.
     let mut last: Box<dyn FnMut(u64)> = black_box(Box::new(move |n| said.set(said.get().wrapping_add(n))));
+    #[expect(clippy::redundant_closure, reason = "a call of its own is what is measured")]
     let mut second: Box<dyn FnMut(u64)> = black_box(Box::new(move |n| last(n)));
     let mut first: Box<dyn FnMut(u64)> = black_box(Box::new(move |n| second(step(n))));
     (0..items).for_each(&mut first);
