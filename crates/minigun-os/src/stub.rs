@@ -58,6 +58,22 @@ macro_rules! descriptor {
 }
 
 absent! {
+    /// The file before it is mapped.
+    DataFile {
+        make new(folder: &std::path::Path) -> DataFile, "O_TMPFILE";
+        fn append(self: &mut Self, bytes: &[u8]) -> io::Result<()>;
+        fn map(self) -> io::Result<Data>;
+    }
+}
+
+absent! {
+    /// What was written, mapped for reading.
+    Data {
+        fn bytes(self: &Self) -> &[u8];
+    }
+}
+
+absent! {
     /// Everything held around one [`fork`].
     ForkGuard {
         make take(patience: Duration) -> ForkGuard, "fork";

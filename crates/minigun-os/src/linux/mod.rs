@@ -3,6 +3,7 @@
 mod board;
 pub mod child;
 mod control;
+mod data;
 mod event;
 mod fd;
 mod fence;
@@ -22,6 +23,7 @@ mod support;
 
 pub use board::Board;
 pub use control::Control;
+pub use data::{Data, DataFile};
 pub use event::Event;
 pub use fd::{Descriptor, EngineFd, close_engine_fds_except, unforked};
 pub use fence::{LightFence, heavy_fence};
