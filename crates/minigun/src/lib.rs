@@ -65,6 +65,7 @@
 mod codec;
 pub mod defaults;
 mod error;
+mod events;
 mod exec;
 mod failure;
 mod graph;
@@ -72,6 +73,7 @@ pub mod guide;
 mod journal;
 mod limits;
 mod locked;
+mod meter;
 mod panics;
 mod pipeline;
 mod plan;
@@ -88,6 +90,7 @@ mod working;
 
 pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
+pub use events::{Event, Observing, WorkerId};
 pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, StopCause};
 pub use graph::Mistake;
 pub use limits::Warning;
@@ -116,7 +119,7 @@ pub use run::running::Running;
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};
-pub use stats::{Deaths, StageFigures};
+pub use stats::{Deaths, Latency, QueueFigures, StageFigures, WorkerFigures, WorkerState};
 pub use wire::Wire;
 pub use working::{AttemptId, attempt};
 

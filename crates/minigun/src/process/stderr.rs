@@ -331,6 +331,7 @@ impl Out {
 mod tests {
     use super::*;
     use crate::limits::Limits;
+    use crate::meter::Clock;
     use crate::stats::Totals;
 
     fn shown(heard: &mut Heard) -> String {
@@ -341,7 +342,8 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_told_to_end_when_it_has_hardly_begun_hears_it() {
-        let run = Shared::new("brief".to_string(), Totals::new(), 0, Limits::default());
+        let run =
+            Shared::new("brief".to_string(), Totals::new(), Vec::new(), Limits::default(), Clock::default());
         for round in 0..2000 {
             let (ears, _writers) = Ears::new(1).unwrap();
             let listener = Listener::start(ears, &run).unwrap();
