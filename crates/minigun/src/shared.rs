@@ -33,6 +33,7 @@ pub(crate) struct Shared {
     stages: Stages,
     names: Vec<String>,
     bus: Arc<Bus>,
+    screen: OnceLock<Screen>,
     on_failure: Mutex<Arc<[FailureHook]>>,
     stopping: AtomicBool,
     halted: AtomicBool,
@@ -51,6 +52,9 @@ pub(crate) struct Shared {
 
 /// A hook that is told of every item that failed for good.
 pub(crate) type FailureHook = Box<dyn Fn(&FailedItem) -> Result<(), Failure> + Send + Sync>;
+
+/// Calls what writes to the terminal while nothing else is drawn there.
+pub(crate) type Screen = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 
 /// Something that a stop must wake and end.
 pub(crate) trait Halt: Send + Sync {
@@ -102,6 +106,7 @@ impl Shared {
             stages: names.iter().map(|_| Arc::new(StageStats::default())).collect(),
             names,
             bus: Bus::new(),
+            screen: OnceLock::new(),
             on_failure: Mutex::new(Arc::default()),
             stopping: AtomicBool::new(false),
             halted: AtomicBool::new(false),
@@ -154,6 +159,20 @@ impl Shared {
     /// Where what happens is told.
     pub(crate) fn bus(&self) -> &Arc<Bus> {
         &self.bus
+    }
+
+    /// What is drawn on the terminal from now on makes room for what is written.
+    pub(crate) fn set_screen(&self, screen: Screen) {
+        // The first keeps it: there is one terminal.
+        let _ = self.screen.set(screen);
+    }
+
+    /// Writes to the terminal.
+    pub(crate) fn aside(&self, write: &mut dyn FnMut()) {
+        match self.screen.get() {
+            Some(screen) => screen(write),
+            None => write(),
+        }
     }
 
     /// A stage's name, as the report has it.

@@ -54,6 +54,18 @@ pub enum Event {
         /// The line without its end; what is not UTF-8 in it is replaced.
         line: String,
     },
+    /// Code in a worker process told `tracing` something; only with the feature `tracing` and
+    /// `Pipeline::trace`.
+    Traced {
+        /// Which worker.
+        worker: WorkerId,
+        /// `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
+        level: String,
+        /// The module, usually.
+        target: String,
+        /// The message, its fields behind it.
+        message: String,
+    },
     /// An attempt at an item failed, and there will be another.
     ItemRetried {
         /// The block, by its first stage.
@@ -123,6 +135,9 @@ impl fmt::Display for Event {
             Event::WorkerRetired { worker } => write!(f, "worker {worker} retired"),
             Event::WorkerDied { worker, cause } => write!(f, "worker {worker} died: {cause}"),
             Event::Printed { worker, line } => write!(f, "worker {worker}: {line}"),
+            Event::Traced { worker, level, target, message } => {
+                write!(f, "worker {worker}: {level} {target}: {message}")
+            }
             Event::ItemRetried { stage, item, error } => {
                 match item {
                     Some(item) => write!(f, "item {item} of `{stage}` is tried again")?,

@@ -88,7 +88,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
         };
         let workers = placement.executor.held_to(plan.limits());
-        self.berth = Some(plan.add(Arc::new(program), workers, hooks.before));
+        self.berth = Some(plan.add(Arc::new(program), (self.block.stage, workers), hooks.before));
         Ok(())
     }
 
