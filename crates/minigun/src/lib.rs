@@ -74,6 +74,7 @@ mod journal;
 mod limits;
 mod locked;
 mod meter;
+mod observe;
 mod panics;
 mod pipeline;
 mod plan;
@@ -95,6 +96,8 @@ pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, 
 pub use graph::Mistake;
 pub use limits::Warning;
 pub use locked::{Committed, LockedFile, Record, Records};
+pub use observe::progress::{Progress, UnknownProgress};
+pub use observe::screen::aside;
 pub use pipeline::Pipeline;
 pub use pipeline::block::Tail;
 pub use pipeline::ends::{Collected, Folded, Receiver};
