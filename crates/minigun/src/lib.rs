@@ -32,6 +32,8 @@
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
 //! * [`Shared`] is a large data set that every worker process reads without a copy, and that makes no fork slower.
+//! * [`Pipeline::progress`] shows how far a run is, [`Pipeline::observe`] tells of what happens in it as [`Event`]s, and
+//!   [`Running::stats`] has the figures of its stages and workers at any moment.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
 //! * [`guide`] has pages on whole matters: what happens when something fails.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
@@ -66,6 +68,7 @@
 mod codec;
 pub mod defaults;
 mod error;
+mod events;
 mod exec;
 mod failure;
 mod graph;
@@ -73,6 +76,8 @@ pub mod guide;
 mod journal;
 mod limits;
 mod locked;
+mod meter;
+mod observe;
 mod panics;
 mod pipeline;
 mod plan;
@@ -90,10 +95,13 @@ mod working;
 
 pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
+pub use events::{Event, Observing, WorkerId};
 pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, StopCause};
 pub use graph::Mistake;
 pub use limits::Warning;
 pub use locked::{Committed, LockedFile, Record, Records};
+pub use observe::progress::{Progress, UnknownProgress};
+pub use observe::screen::aside;
 pub use pipeline::Pipeline;
 pub use pipeline::block::Tail;
 pub use pipeline::ends::{Collected, Folded, Receiver};
@@ -111,7 +119,7 @@ pub use plan::{Executor, cores};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use process::fuzz;
-pub use report::{Outcome, Report, StageReport};
+pub use report::{Limiting, Outcome, Report, StageReport};
 pub use run::exit::exit_code;
 pub use run::handle::Handle;
 pub use run::running::Running;
@@ -119,7 +127,7 @@ pub use shared_data::{Shared, SharedBytes, SharedError, SharedWriter};
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};
-pub use stats::{Deaths, StageFigures};
+pub use stats::{Deaths, Latency, QueueFigures, StageFigures, WorkerFigures, WorkerState};
 pub use wire::Wire;
 pub use working::{AttemptId, attempt};
 

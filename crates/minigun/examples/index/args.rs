@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser, ValueExt};
 pub(crate) const HELP: &str = "\
 Keeps a full-text index of a folder in an SQLite file.
 
-Usage: index [FOLDER] [--db FILE] [--processes N] [--find WORDS]
+Usage: index [FOLDER] [--db FILE] [--processes N] [--find WORDS] [--quiet]
 
   FOLDER          the folder to index (default: the current one); hidden files and what
                   .gitignore and .ignore name are left out, symbolic links are not followed
@@ -18,13 +18,14 @@ Usage: index [FOLDER] [--db FILE] [--processes N] [--find WORDS]
   --processes N   worker processes that parse (default: one per CPU, at least 2)
   --find WORDS    print the ten best hits that hold all WORDS; without FOLDER nothing is
                   indexed, only searched
+  --quiet         show no progress while it runs
   -h, --help      print this
 ";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Request {
     Help,
-    Index { folder: PathBuf, db: PathBuf, processes: usize, find: Option<String> },
+    Index { folder: PathBuf, db: PathBuf, processes: usize, find: Option<String>, quiet: bool },
     Search { db: PathBuf, words: String },
 }
 
@@ -37,11 +38,13 @@ fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
     let mut db = PathBuf::from("index.db");
     let mut processes = None;
     let mut find = None;
+    let mut quiet = false;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Request::Help),
             Arg::Long("db") => db = parser.value()?.into(),
             Arg::Long("processes") => processes = Some(parser.value()?.parse::<NonZeroUsize>()?),
+            Arg::Long("quiet") => quiet = true,
             Arg::Long("find") => find = Some(parser.value()?.string()?),
             Arg::Value(value) if folder.is_none() => folder = Some(PathBuf::from(value)),
             other => return Err(other.unexpected()),
@@ -54,6 +57,7 @@ fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
             db,
             processes: processes.map_or_else(default_processes, NonZeroUsize::get),
             find,
+            quiet,
         },
     })
 }
@@ -79,7 +83,8 @@ mod tests {
     }
 
     fn index(folder: &str, db: &str, processes: usize, find: Option<&str>) -> Request {
-        Request::Index { folder: folder.into(), db: db.into(), processes, find: find.map(str::to_owned) }
+        let find = find.map(str::to_owned);
+        Request::Index { folder: folder.into(), db: db.into(), processes, find, quiet: false }
     }
 
     #[test]
@@ -87,6 +92,7 @@ mod tests {
         assert_eq!(accepted(""), index(".", "index.db", default_processes(), None));
         assert!(default_processes() >= 2);
         assert_eq!(accepted("--db x --help"), Request::Help);
+        assert!(matches!(accepted("--quiet"), Request::Index { quiet: true, .. }));
     }
 
     #[test]

@@ -55,8 +55,8 @@ fn answer(request: Request) -> Result<(), Box<dyn Error>> {
     match request {
         Request::Help => Ok(io::stdout().write_all(args::HELP.as_bytes())?),
         Request::Search { db, words } => Ok(print_hits(&Store::open(&db)?.find(&words)?)?),
-        Request::Index { folder, db, processes, find } => {
-            let done = index(&folder, &db, processes)?;
+        Request::Index { folder, db, processes, find, quiet } => {
+            let done = index(&folder, &db, processes, quiet)?;
             done.print()?;
             if let Some(words) = find {
                 print_hits(&Store::open(&db)?.find(&words)?)?;
@@ -79,7 +79,7 @@ struct Done {
     rows: u64,
 }
 
-fn index(folder: &Path, db: &Path, workers: usize) -> Result<Done, Box<dyn Error>> {
+fn index(folder: &Path, db: &Path, workers: usize, quiet: bool) -> Result<Done, Box<dyn Error>> {
     let folder = walk::root(folder)?;
 
     // Everything that can be wrong with the database should be found out now. The connection is closed again
@@ -90,6 +90,9 @@ fn index(folder: &Path, db: &Path, workers: usize) -> Result<Done, Box<dyn Error
     };
 
     let p = Pipeline::new("index");
+    if !quiet {
+        p.progress();
+    }
     let walked = p.counter("walked");
     let (skip, skipped) = p.inlet::<Skip>("skipped");
 

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::failure::{FailedItem, Failure, Fate, Verdict};
+use crate::meter::Meter;
 use crate::plan::Placed;
 use crate::queue::{Kept, Pop, Queue, Sender, Stopped};
 use crate::shared::{Halt, Shared};
@@ -220,7 +221,11 @@ impl<T: Send + 'static> Team<T> {
                 outer: Arc::clone(&team.outer),
             };
             let name = format!("{}/{worker}", block.name);
-            team.threads.push(thread::Builder::new().name(name).spawn(move || thread.work())?);
+            team.threads.push(thread::Builder::new().name(name).spawn(move || {
+                let run = Arc::clone(&thread.run);
+                let _inside = run.enter(thread.block.stage, worker);
+                thread.work();
+            })?);
         }
         Ok(team)
     }
@@ -263,6 +268,7 @@ impl<T: Send + 'static> Inner<T> {
         let mut attempt = Worker::open(&self.block, &cx);
         cx.tx.journal.commit();
         let mut outside = cx.tx.journal.take();
+        let mut meter = Meter::new(self.run.clock(), None);
         let mut run = Vec::new();
         loop {
             let kept = match self.items.pop(&mut run, 1) {
@@ -280,6 +286,8 @@ impl<T: Send + 'static> Inner<T> {
                 // Every item fails with the cause, so that the outer attempt does.
                 Err(failure) => Some(Outcome::Failed(init_failed(failure))),
             };
+            meter.item();
+            cx.tx.journal.timed(self.block.stage, meter.take());
             if let Some(outcome) = outcome {
                 self.items.done(1);
                 if self.outcomes.send(outcome).is_err() {

@@ -15,12 +15,18 @@ pub(crate) mod source;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
 use crate::error::Error;
+use crate::events::Event;
 use crate::failure::{FailedItem, StageResult};
 use crate::locked::{LockedFile, Temporary};
+use crate::meter::Clock;
+use crate::observe::progress::{self, Progress};
+#[cfg(feature = "tracing")]
+use crate::observe::trace;
 use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
@@ -142,6 +148,84 @@ impl Pipeline {
     /// ([`or_threads`](crate::Block::or_threads)).
     pub fn max_processes(&self, most: usize) -> &Self {
         self.home.draft.lock().limits.processes = Some(most.max(1));
+        self
+    }
+
+    /// Tells `f` of everything rare that happens in the run, one thing after the other, from
+    /// [`RunStarted`](Event::RunStarted) to [`RunEnded`](Event::RunEnded). Several observers are told in the order in
+    /// which they were given; [`Handle::observe`](crate::Handle::observe) adds one to a run under way.
+    ///
+    /// Observers run in the program, on a thread of their own (`mg:observe`), and never hold the run up: if they are
+    /// slower than what happens, up to [`HELD_EVENTS`](crate::defaults::HELD_EVENTS) events wait, and what comes
+    /// then is [`Missed`](Event::Missed), which tells how many. The last event is never missed, and
+    /// [`join`](crate::Running::join) returns when it was told. An observer that has not returned 5 s after the end
+    /// of the run ([`GRACE`](crate::defaults::GRACE)) is left behind, with [`Error::Stuck`]. One that panics is told
+    /// nothing more, and the run's outcome is [`Error::Hook`] if it has no other error.
+    ///
+    /// ```
+    /// # use minigun::{Event, Pipeline};
+    /// let p = Pipeline::new("watched");
+    /// p.observe(|event| if let Event::ItemFailed { item } = event { eprintln!("{}: {}", item.stage, item.error) });
+    /// p.source("numbers", 0..10).discard();
+    /// p.run()?;
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    pub fn observe(&self, f: impl FnMut(&Event) + Send + 'static) -> &Self {
+        self.home.draft.lock().observers.push(Box::new(f));
+        self
+    }
+
+    /// Shows how far the run is, on standard error: bars if that is a terminal, else a line every few seconds and one
+    /// at the end.
+    ///
+    /// Where the source's iterator knows exactly how many items it has, so that its end is known, there is a
+    /// percentage and the time that is left, by what stages made of their items until now; else there are counts and
+    /// rates. Bars are gone when the run is over, before the `after_run` hooks.
+    ///
+    /// `MINIGUN_PROGRESS` in the environment (`auto`, `bars`, `lines`, `off`) has the last word. It says nothing to
+    /// a pipeline that does not ask for progress.
+    ///
+    /// What workers print to standard error stands above the bars. What the program itself prints to the terminal
+    /// meanwhile goes through [`aside`](crate::aside), or the bars may stand in its lines; what is redirected never
+    /// has bars in it.
+    ///
+    /// # Errors
+    /// The run ends with [`Error::Environment`] if the variable says anything else.
+    pub fn progress(&self) -> &Self {
+        self.progress_as(Progress::Auto)
+    }
+
+    /// As [`progress`](Self::progress), in the way that is asked for.
+    pub fn progress_as(&self, progress: Progress) -> &Self {
+        self.home.attach(progress::Attachment::new(progress));
+        self
+    }
+
+    /// Tells the subscriber of `tracing` that is the default one now, on this thread, what happens in the run: a span
+    /// for the run (`run`), its stages (`stage`) and workers (`worker`), and an event for everything
+    /// [rare](Event). Targets are `minigun`, and `minigun::stderr` for the lines that worker processes print.
+    ///
+    /// What closures tell `tracing` stands in the span of their worker where that is a thread. In a worker process
+    /// it is written as a line to the worker's standard error, taken for what it is by the program, not shown there,
+    /// and told to the subscriber in the worker's span, with the target `minigun::worker` and the field `code` for the
+    /// target it had. Its fields are then part of the message; what is above 3 KiB of it is cut off, and the
+    /// closures' own spans stay in the worker. Threads that a closure in a worker process starts by itself use the
+    /// worker's copy of the program's subscriber, which should then write to standard error.
+    #[cfg(feature = "tracing")]
+    pub fn trace(&self) -> &Self {
+        let tracer = trace::Tracer::new();
+        self.home.attach(Arc::new(trace::Attachment(Arc::clone(&tracer))));
+        self.home.draft.lock().observers.push(tracer.observer());
+        self
+    }
+
+    /// By what clock busy time, waiting and latency are measured, for tests: a function that gives the time since
+    /// any fixed moment, on whatever thread and in whatever process it is called. Default: the system's clock.
+    ///
+    /// Deadlines, retries and the run's duration go by the system's clock all the same. In a worker process it
+    /// reads that process's copy of what it captured.
+    pub fn measured_by(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> &Self {
+        self.home.draft.lock().clock = Clock::Given(Arc::new(clock));
         self
     }
 

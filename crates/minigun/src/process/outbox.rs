@@ -14,7 +14,9 @@ use super::frame::{self, FrameError, HEADER, Kind};
 use super::protocol::{self, ItemOutcome, Work};
 use crate::defaults::{FRAME_BYTES, RESULT_WAIT};
 use crate::failure::Failure;
+use crate::graph::StageId;
 use crate::journal::{Entries, Journal};
+use crate::meter::Meter;
 use crate::stage::exit::WireOut;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 
@@ -56,14 +58,12 @@ impl Outbox {
     }
 
     /// Adds an item's result with what its attempt held back and recorded; `busy` if another item follows at once.
-    /// `work` is that of the run of items which this one ends.
     pub(crate) fn add(
         &mut self,
         index: u64,
         outcome: Result<(), Failure>,
         out: &WireOut,
         journal: &Journal,
-        work: Option<Work>,
         busy: bool,
     ) -> Result<(), Lost> {
         let mut waiting = self.shared.waiting.lock();
@@ -81,12 +81,17 @@ impl Outbox {
             Ok(()) => out.take(bytes),
             Err(failure) => bytes.extend_from_slice(&protocol::encode_failure(&failure)),
         })?;
-        if let Some(work) = work {
-            waiting.work.nanos += work.nanos;
-            waiting.work.items += work.items;
-        }
         waiting.passed = index + 1;
         Self::look_after(&self.shared, &mut self.has_sender, waiting, busy)
+    }
+
+    /// Adds what was measured of the stage's items.
+    pub(crate) fn timed(&mut self, stage: StageId, meter: &mut Meter) {
+        let timing = meter.take();
+        let mut waiting = self.shared.waiting.lock();
+        waiting.work.nanos += timing.busy;
+        waiting.work.items += timing.items();
+        waiting.entries.timed(stage, timing);
     }
 
     /// Everything below `index` has been dealt with, without a result; `busy` if another item follows at once.

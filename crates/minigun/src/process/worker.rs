@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use minigun_os::Socket;
+use minigun_os::{Pid, Socket, procfs};
 
 use super::board::Claims;
 use super::frame::{self, Fields, FrameError, Kind, Reader};
@@ -13,8 +13,9 @@ use super::protocol::{self, Work};
 use super::term::Term;
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
-use crate::graph::BlockId;
+use crate::graph::{BlockId, StageId};
 use crate::journal;
+use crate::meter::{Meter, Waits, waiting};
 use crate::plan::hooks::ForkHook;
 use crate::plan::{Recycle, WorkerLimits};
 use crate::shared::Shared;
@@ -28,6 +29,8 @@ use crate::working::Working;
 /// What every worker of a block runs, made before the fork.
 pub(crate) struct WorkerProgram<T> {
     pub(crate) block: BlockId,
+    /// The stage on which the block's books are kept.
+    pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
     pub(crate) head: MakeSink<T>,
     pub(crate) wire: WireFns<T>,
@@ -57,6 +60,7 @@ const CUT_OFF: i32 = 2;
 impl<T: Send + 'static> Serve for WorkerProgram<T> {
     fn serve(&self, socket: Socket, claims: &Claims, run: &Arc<Shared>, after_fork: &[ForkHook]) -> i32 {
         let socket = Arc::new(socket);
+        claims.is_process(Some(Pid::current()));
         match self.start(&socket, run, after_fork).and_then(|ready| match ready {
             Some((attempt, out)) => self.serve_items(&socket, claims, attempt, &out),
             None => Ok(ORDERLY),
@@ -81,6 +85,8 @@ impl<T: Send + 'static> WorkerProgram<T> {
             limits::await_debugger(block);
         }
         send(socket, Kind::Hello, 0, &[])?;
+        // For the worker's whole life.
+        std::mem::forget(run.enter(self.stage, 0));
         // A run may have been started inside an attempt of another one.
         journal::leave_behind();
         stats::take_misuse();
@@ -123,15 +129,14 @@ impl<T: Send + 'static> WorkerProgram<T> {
         let mut reader = Reader::default();
         let mut outbox = Outbox::new(socket);
         let mut term = Term::new(self.recycle);
-        let mut watch = Stopwatch::new();
+        let mut meter = Meter::new(attempt.cx.run.clock(), None);
         'life: loop {
             if !reader.has_frame() {
-                let received = socket.read(reader.room())?;
+                let received = waiting(Waits::ForInput, || socket.read(reader.room()))?;
                 if received == 0 {
                     return Ok(CUT_OFF);
                 }
                 reader.received(received);
-                watch.restart();
                 continue;
             }
             let Some(frame) = reader.next()? else { continue };
@@ -155,20 +160,25 @@ impl<T: Send + 'static> WorkerProgram<T> {
                             if self.timed {
                                 claims.rest();
                             }
-                            let work = watch.served(last);
-                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, work, !last)?;
-                            term.served(watch.now());
+                            let due = meter.item();
+                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, !last)?;
+                            if due {
+                                outbox.timed(self.stage, &mut meter);
+                            }
+                            term.served();
                         } else {
                             outbox.passed(index + 1, !last)?;
                         }
                         index += 1;
                         if term.is_over() {
+                            outbox.timed(self.stage, &mut meter);
                             outbox.flush()?;
                             // What it does not begin is for others, and its hooks have a bound from now on.
                             send(socket, Kind::End, 0, &[])?;
                             break 'life;
                         }
                     }
+                    outbox.timed(self.stage, &mut meter);
                     outbox.flush()?;
                 }
                 Kind::End => break,
@@ -182,7 +192,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
         let mut bye = Vec::new();
         let mut journaled = Ok(());
         protocol::block(&mut bye, |bytes| {
-            journaled = protocol::encode_journal(journal.take(), Work::default(), bytes);
+            let mut entries = journal.take();
+            entries.timed(self.stage, meter.take());
+            let work = Work { peak: procfs::peak_memory().unwrap_or(0), ..Work::default() };
+            journaled = protocol::encode_journal(entries, work, bytes);
         })?;
         if let Err(failure) = finished.and(journaled) {
             bye.extend_from_slice(&protocol::encode_failure(&failure));
@@ -206,50 +219,6 @@ impl<T: Send + 'static> WorkerProgram<T> {
         }
         journal.commit();
         Ok(())
-    }
-}
-
-/// How long items take. The clock is asked for each item where that costs little beside the item, and for a run of
-/// items where they are short.
-struct Stopwatch {
-    asked: Instant,
-    items: u64,
-    /// So many items make a run.
-    run: u64,
-}
-
-/// A clock costs little beside this.
-const LONG: u64 = 10_000;
-/// The longest run.
-const LONGEST: u64 = 64;
-
-impl Stopwatch {
-    fn new() -> Self {
-        Stopwatch { asked: Instant::now(), items: 0, run: 1 }
-    }
-
-    /// The worker has waited; that was no work.
-    fn restart(&mut self) {
-        self.asked = Instant::now();
-    }
-
-    /// When it last asked the clock.
-    fn now(&self) -> Instant {
-        self.asked
-    }
-
-    /// An item was run; `last` of those that are there. Gives the work of a run.
-    fn served(&mut self, last: bool) -> Option<Work> {
-        self.items += 1;
-        if self.items < self.run && !last {
-            return None;
-        }
-        let now = Instant::now();
-        let nanos = now.duration_since(self.asked).as_nanos() as u64;
-        let items = std::mem::take(&mut self.items);
-        self.asked = now;
-        self.run = (LONG * items / nanos.max(1)).clamp(1, LONGEST);
-        Some(Work { nanos, items })
     }
 }
 

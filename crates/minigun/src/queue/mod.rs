@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::meter::{self, Waits};
+use crate::stats::Backlog;
 use minigun_os::Event;
 
 use crate::sync::{Condvar, Mutex};
@@ -101,7 +103,7 @@ impl<T> Queue<T> {
             match self.take(&mut state, run, max) {
                 Pop::Empty(_) if patience.lasts() => {
                     drop(state);
-                    patience.pause();
+                    meter::waiting(Waits::ForInput, || patience.pause());
                     state = self.state.lock();
                 }
                 // First announced, then looked again: whoever publishes after that look will call.
@@ -111,10 +113,10 @@ impl<T> Queue<T> {
                 }
                 Pop::Empty(due) => {
                     state.idle += 1;
-                    match due {
+                    meter::waiting(Waits::ForInput, || match due {
                         Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
                         None => self.not_empty.wait(&mut state),
-                    }
+                    });
                     // Whose call it was does not matter: one that woke by itself answers for another.
                     match state.called.checked_sub(1) {
                         Some(called) => state.called = called,
@@ -288,6 +290,10 @@ impl<T> Queue<T> {
         }
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// A sender reports what it sent, by its own count.
     pub(crate) fn add_sent(&self, items: u64) {
         self.sent.fetch_add(items, Ordering::Relaxed);
@@ -337,5 +343,12 @@ impl<T> Queue<T> {
         for _ in 0..idle {
             self.not_empty.notify_one();
         }
+    }
+}
+
+impl<T: Send> Backlog for Queue<T> {
+    fn waiting(&self) -> usize {
+        let state = self.state.lock();
+        state.ready() + state.later.len()
     }
 }

@@ -10,6 +10,7 @@ use minigun_os::{LightFence, RingWriter};
 use super::patience::Patience;
 use super::{Queue, Stopped};
 use crate::defaults;
+use crate::meter::{self, Waits};
 
 /// A counted way into a queue, with a lane of its own; the queue ends when the last is dropped.
 ///
@@ -140,7 +141,7 @@ impl<T> Sender<T> {
                 Err(back) => item = back,
             }
             state.blocked += 1;
-            self.queue.not_full.wait(&mut state);
+            meter::waiting(Waits::ForRoom, || self.queue.not_full.wait(&mut state));
             state.blocked -= 1;
         }
         self.lane.publish();
@@ -170,7 +171,7 @@ impl<T> Sender<T> {
     fn wait_for_room(&self) -> Result<(), Stopped> {
         let mut patience = Patience::default();
         while patience.lasts() && !self.has_room() {
-            patience.pause();
+            meter::waiting(Waits::ForRoom, || patience.pause());
         }
         let mut state = self.queue.state.lock();
         while !state.stopped {
@@ -178,7 +179,7 @@ impl<T> Sender<T> {
                 return Ok(());
             }
             state.blocked += 1;
-            self.queue.not_full.wait(&mut state);
+            meter::waiting(Waits::ForRoom, || self.queue.not_full.wait(&mut state));
             state.blocked -= 1;
         }
         Err(Stopped)

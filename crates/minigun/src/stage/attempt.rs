@@ -9,6 +9,7 @@ use super::edge::Edge;
 use super::sink::{BoxSink, Broken, Cx, MakeSink, Series};
 use crate::failure::Failure;
 pub(crate) use crate::failure::guarded;
+use crate::meter::Meter;
 use crate::working::Working;
 
 /// One worker's steps, ready to be tried on items.
@@ -57,16 +58,20 @@ impl<T> Attempt<T> {
     }
 
     /// First attempts at the items of a run, each committed for itself; `first` is the number of the first. Gives
-    /// the number of the item that comes next and, if that one was not committed, why; behind it the rest of the
-    /// run is left.
-    pub(crate) fn run_all(&mut self, run: &mut Drain<'_, T>, first: u64) -> (u64, Result<(), Broken>) {
+    /// the number of the item that comes next and, if it went no further, why; behind it the rest of the run is left.
+    pub(crate) fn run_all(
+        &mut self,
+        run: &mut Drain<'_, T>,
+        first: u64,
+        meter: &mut Meter,
+    ) -> (u64, Result<(), Broken>) {
         if let Err(failure) = self.mend() {
             // It stands for the first item, which is tried by nobody then.
             drop(run.next());
             return (first, Err(failure.into()));
         }
         let (head, cx) = (&mut self.head, &self.cx);
-        let mut series = Series { tx: &cx.tx, run: &cx.run, number: first };
+        let mut series = Series { tx: &cx.tx, run: &cx.run, meter, number: first };
         let outcome = catch_unwind(AssertUnwindSafe(|| head.push_run(run, &mut series)));
         let number = series.number;
         self.cx.tx.journal.works_at(Working::Nothing);

@@ -8,9 +8,10 @@ use super::edge::Edge;
 use super::tx::{Outlet, Tx};
 use crate::failure::{FailedItem, Failure, FailureKind, Fate};
 use crate::graph::StageId;
+use crate::meter::Meter;
 use crate::queue::Stopped;
 use crate::shared::Shared;
-use crate::stats::StageStats;
+use crate::stats::{StageStats, WorkerStats};
 use crate::working::Working;
 
 /// The way of a producer's items: each is an attempt of its own at the light steps fused behind the producer.
@@ -21,6 +22,8 @@ pub(crate) struct Emit<U> {
     tx: Rc<Tx>,
     shared: Arc<Shared>,
     stats: Arc<StageStats>,
+    worker: Arc<WorkerStats>,
+    meter: Meter,
     stage: StageId,
     name: Arc<str>,
     number: u64,
@@ -28,22 +31,29 @@ pub(crate) struct Emit<U> {
     gone: bool,
 }
 
-/// After this many items a busy source brings its figures up to date.
-const FLUSH_EVERY: u64 = 256;
+/// After this many items a busy source brings its figures up to date; one that is slow, sooner.
+const FLUSH_EVERY: u64 = 4096;
 
 impl<U> Emit<U> {
-    pub(crate) fn new(attempt: Attempt<U>, shared: &Arc<Shared>, stage: StageId, name: &Arc<str>) -> Self {
+    pub(crate) fn new(
+        attempt: Attempt<U>,
+        (stage, name): (StageId, &Arc<str>),
+        worker: &Arc<WorkerStats>,
+    ) -> Self {
+        let shared = &attempt.cx.run;
         Emit {
             edge: attempt.edge(),
             tx: Rc::clone(&attempt.cx.tx),
-            attempt: Some(attempt),
             shared: Arc::clone(shared),
             stats: shared.stats(stage),
+            worker: Arc::clone(worker),
+            meter: Meter::new(shared.clock(), Some(worker.state())),
             stage,
             name: Arc::clone(name),
             number: 0,
             unflushed: 0,
             gone: false,
+            attempt: Some(attempt),
         }
     }
 
@@ -51,8 +61,7 @@ impl<U> Emit<U> {
     #[inline]
     pub(crate) fn try_push(&mut self, item: U) -> Result<(), U> {
         let Some(edge) = &self.edge else { return Err(item) };
-        // What must be done now and then is done by `push`.
-        if self.gone || self.unflushed + 1 == FLUSH_EVERY || self.shared.is_stopping() {
+        if self.gone || self.shared.is_stopping() {
             return Err(item);
         }
         edge.try_push(item)?;
@@ -60,6 +69,8 @@ impl<U> Emit<U> {
         self.unflushed += 1;
         if edge.publish().is_err() {
             self.cut_off();
+        } else if self.meter.item() || self.unflushed == FLUSH_EVERY {
+            self.flush();
         }
         Ok(())
     }
@@ -77,7 +88,7 @@ impl<U> Emit<U> {
         }
         self.number += 1;
         self.unflushed += 1;
-        if self.unflushed == FLUSH_EVERY || self.tx.journal.has_values() {
+        if self.meter.item() || self.unflushed == FLUSH_EVERY || self.tx.journal.has_values() {
             self.flush();
         }
         Ok(())
@@ -121,7 +132,10 @@ impl<U> Emit<U> {
 
     #[cold]
     fn flush(&mut self) {
-        self.stats.add(0, std::mem::take(&mut self.unflushed));
+        let items = std::mem::take(&mut self.unflushed);
+        self.stats.add(0, items, 0);
+        self.worker.dealt_with(items);
+        self.meter.tell(|timing| self.stats.timed(timing));
         self.tx.flush();
         self.shared.settle(&self.tx.journal);
     }

@@ -10,6 +10,7 @@ use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::BlockId;
 use crate::journal::Journal;
+use crate::meter::Meter;
 use crate::queue::Stopped;
 use crate::shared::Shared;
 use crate::sync::Mutex;
@@ -62,6 +63,7 @@ pub(crate) trait Sink<T> {
 pub(crate) struct Series<'a> {
     pub(crate) tx: &'a Tx,
     pub(crate) run: &'a Shared,
+    pub(crate) meter: &'a mut Meter,
     /// The number of the item that comes next, or of the one at which it broke off.
     pub(crate) number: u64,
 }
@@ -72,6 +74,8 @@ pub(crate) enum Broken {
     Failed(Failure),
     /// What an attempt made cannot go on: the run was stopped.
     Stopped,
+    /// Nothing is wrong: it is time to tell what was measured.
+    Due,
 }
 
 impl From<Failure> for Broken {
@@ -94,7 +98,7 @@ impl Series<'_> {
         }
         published.map_err(|Stopped| Broken::Stopped)?;
         self.number += 1;
-        Ok(())
+        if self.meter.item() { Err(Broken::Due) } else { Ok(()) }
     }
 }
 

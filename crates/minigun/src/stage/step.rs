@@ -136,7 +136,7 @@ where
         if let Err(failure) = outcome {
             return Err(failure.at(&self.name));
         }
-        self.cells.add(&self.tx.journal, 1, emitted);
+        self.cells.add(&self.tx.journal, 1, emitted, u64::from(emitted == 0));
         Ok(())
     }
 
@@ -165,7 +165,7 @@ where
         self.tx.journal.works_at(Working::Rest);
         let run = self.run.finish(&mut self.out).map_err(|failure| failure.at(&self.name));
         self.tx.journal.works_at(Working::Nothing);
-        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted));
+        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
         let behind = self.out.take_failure().map_or(Ok(()), Err);
         own.and(run).and(behind).and(self.out.finish())
     }
