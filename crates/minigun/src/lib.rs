@@ -83,6 +83,7 @@ mod shared;
 mod stage;
 mod stats;
 mod sync;
+pub mod testing;
 mod wire;
 mod working;
 
