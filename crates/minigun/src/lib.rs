@@ -69,6 +69,8 @@ mod exec;
 mod failure;
 mod graph;
 pub mod guide;
+#[cfg(feature = "hud")]
+pub mod hud;
 mod journal;
 mod limits;
 mod locked;

@@ -96,11 +96,11 @@ fn a_run_that_hangs_is_killed_and_named() {
 fn a_deadline_strikes_where_processes_run_the_segment() {
     let ran = within("deadline", || {
         testing::on(Executor::Processes(1)).timeout(Duration::from_millis(50)).segment([1, 2], |s| {
-            s.map("stuck at 2", |n: i32| {
-                while n == 2 {
+            s.map("stuck at 2", |n: i32| match n {
+                2 => loop {
                     std::thread::park();
-                }
-                n
+                },
+                n => n,
             })
         })
     });

@@ -9,7 +9,7 @@
 //!     s.try_map("parse", |text| Ok(text.parse::<u32>()?))
 //! })?;
 //! assert_eq!(ran.outputs, [1, 3]);
-//! assert_eq!((ran.dead[0].item, ran.dead[0].stage.as_str()), ("x", "parse"));
+//! assert_eq!((ran.dead[0].item.as_str(), ran.dead[0].stage.as_str()), ("x", "parse"));
 //! # Ok::<(), testing::Fault>(())
 //! ```
 //!

@@ -1,0 +1,142 @@
+//! What lies over the panes: help, the question whether to stop, a stage's details, progress.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
+
+use super::super::input::KEYS;
+use super::super::model::{StageView, View};
+use super::super::text;
+use super::super::ui::{Over, Ui};
+use super::{fit, frame_of, look};
+
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, ui: &Ui, over: Over) {
+    match over {
+        Over::Help => show(buffer, area, "keys", help()),
+        Over::Quit => show(buffer, area, "quit", question(view)),
+        Over::Details => {
+            if let Some(stage) = view.stages.get(ui.selected) {
+                show(buffer, area, &stage.name, details(view, ui.selected, stage));
+            }
+        }
+        Over::Progress => {
+            let width = usize::from(area.width).saturating_sub(4).min(76);
+            show(buffer, area, "progress", progress(view, width));
+        }
+    }
+}
+
+/// These lines in a frame in the middle of the area, as large as they need and as there is room.
+fn show(buffer: &mut Buffer, area: Rect, title: &str, lines: Vec<Line<'_>>) {
+    let widest = lines.iter().map(Line::width).max().unwrap_or(0).max(title.len() + 4);
+    let width = u16::try_from(widest + 4).unwrap_or(u16::MAX).min(area.width);
+    let height = u16::try_from(lines.len() + 2).unwrap_or(u16::MAX).min(area.height);
+    let place =
+        Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    Clear.render(place, buffer);
+    let inside = frame_of(buffer, place, title, true);
+    let inside = Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside };
+    for (line, area) in lines.into_iter().zip(inside.rows()) {
+        line.render(area, buffer);
+    }
+}
+
+fn bold(text: impl Into<String>) -> Span<'static> {
+    Span::styled(text.into(), Style::new().add_modifier(Modifier::BOLD))
+}
+
+fn help() -> Vec<Line<'static>> {
+    let key = |(key, what): &(&str, &'static str)| Line::from(vec![bold(fit(key, 14)), Span::raw(*what)]);
+    KEYS.iter().map(key).collect()
+}
+
+fn question(view: &View) -> Vec<Line<'static>> {
+    vec![
+        Line::from(format!("Stop the run of `{}`?", view.pipeline)),
+        Line::from(vec![bold("y   "), Span::raw("stop it: what is in flight is finished")]),
+        Line::from(vec![bold("n   "), Span::raw("close the view; the run goes on")]),
+        Line::from(vec![bold("esc "), Span::raw("back")]),
+    ]
+}
+
+fn details(view: &View, at: usize, stage: &StageView) -> Vec<Line<'static>> {
+    let (sign, color) = look(stage.status);
+    let names = |stages: Vec<usize>| {
+        let names = stages.iter().filter_map(|at| view.stages.get(*at).map(|stage| stage.name.clone()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        if names.is_empty() { "-".to_string() } else { names }
+    };
+    let before = view.edges.iter().filter(|(_, to)| *to == at).map(|(from, _)| *from).collect();
+    let behind = view.edges.iter().filter(|(from, _)| *from == at).map(|(_, to)| *to).collect();
+    let field = |name: &str, value: String| Line::from(vec![bold(fit(name, 10)), Span::raw(value)]);
+    let place = if stage.place.is_empty() { "the program" } else { &stage.place };
+    let queue = stage.queue.map_or("-".to_string(), |queue| format!("{} of {}", queue.depth, queue.limit));
+    let mut lines = vec![
+        Line::from(vec![
+            Span::styled(format!("{sign} "), Style::new().fg(color)),
+            Span::raw(format!("{} in {place}", stage.kind)),
+        ]),
+        field("from", names(before)),
+        field("to", names(behind)),
+        field("items", format!("{} in, {} out", stage.items_in, stage.items_out)),
+        field("rate", format!("{}/s  {}", text::rate(stage.rate), text::sparkline(&stage.history, 30))),
+        field("latency", format!("p50 {}, p99 {}", text::time(stage.p50), text::time(stage.p99))),
+        field("queue", queue),
+        field("busy", text::time(Some(stage.busy).filter(|busy| !busy.is_zero()))),
+        field("failed", format!("{} attempts, {} tried again", stage.failed, stage.retried)),
+        field("given up", format!("{} skipped, {} dead letters", stage.skipped, stage.dead)),
+        field("deaths", stage.deaths.to_string()),
+    ];
+    let failed = view.failures.iter().filter(|failure| failure.stage == stage.name).take(3);
+    lines.extend(failed.map(|failure| {
+        let error = failure.error.lines().next().unwrap_or_default();
+        let text = format!("{} item {}, attempt {}: {error}", failure.fate, failure.item, failure.attempts);
+        Line::from(Span::styled(fit(&text, 60).trim_end().to_string(), Style::new().fg(Color::Red)))
+    }));
+    lines
+}
+
+/// How far the sources are, and what has arrived at the ends.
+fn progress(view: &View, width: usize) -> Vec<Line<'static>> {
+    let name_width = 16.min(width / 3);
+    let mut lines = Vec::new();
+    for stage in view.stages.iter().filter(|stage| stage.is_source()) {
+        let items = stage.items();
+        lines.push(match stage.total {
+            Some(total) => {
+                let left = total.saturating_sub(items);
+                let eta = match stage.rate > 0.05 {
+                    true => text::clock(std::time::Duration::from_secs_f64(left as f64 / stage.rate)),
+                    false => "-".to_string(),
+                };
+                let told = format!(" {}/{} in {eta}", text::count(items), text::count(total));
+                let room = width.saturating_sub(name_width + 2 + told.len());
+                Line::from(vec![
+                    bold(fit(&stage.name, name_width)),
+                    Span::styled(
+                        format!("▕{}▏", text::bar(items, total, room)),
+                        Style::new().fg(Color::Green),
+                    ),
+                    Span::raw(told),
+                ])
+            }
+            None => Line::from(vec![
+                bold(fit(&stage.name, name_width)),
+                Span::raw(format!(" {} sent, {}/s", text::count(items), text::rate(stage.rate))),
+            ]),
+        });
+    }
+    for (at, stage) in view.stages.iter().enumerate() {
+        let is_end = view.edges.iter().all(|(from, _)| *from != at);
+        if is_end && !stage.is_source() {
+            lines.push(Line::from(vec![
+                bold(fit(&stage.name, name_width)),
+                Span::raw(format!(" {} arrived, {}/s", text::count(stage.items()), text::rate(stage.rate))),
+            ]));
+        }
+    }
+    lines.push(Line::from(format!("{} under way", text::clock(view.elapsed))));
+    lines
+}

@@ -1,0 +1,97 @@
+//! Reads a run: what its handle tells, as the view shows it.
+
+use std::time::{Duration, Instant};
+
+use super::model::{FailureView, RunState, StageView, Status, View};
+use super::rates::Rates;
+use crate::run::handle::Handle;
+
+/// Failures that are listed.
+const FAILURES: usize = 50;
+
+/// Reads one run again and again.
+pub(super) struct Sampler {
+    run: Handle,
+    began: Instant,
+    rates: Rates,
+    /// When the run was seen to be over; its clock then stands.
+    over: Option<Duration>,
+    error: Option<String>,
+}
+
+impl Sampler {
+    pub(super) fn new(run: Handle) -> Self {
+        Sampler { run, began: Instant::now(), rates: Rates::default(), over: None, error: None }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.run.0.shared.is_over()
+    }
+
+    pub(super) fn read(&mut self) -> View {
+        let shared = &self.run.0.shared;
+        // Asked before the figures are read: those of a run that is over are its last.
+        let (over, stopping, halted) = (shared.is_over(), shared.is_stopping(), shared.is_halted());
+        if self.error.is_none() {
+            self.error = shared.error_text();
+        }
+        let now = self.began.elapsed();
+        if over {
+            self.over.get_or_insert(now);
+        }
+        let state = match (over, halted, stopping) {
+            (_, true, _) => {
+                RunState::Failed(self.error.clone().unwrap_or_else(|| "see the run's error".into()))
+            }
+            (true, false, _) => RunState::Finished,
+            (false, false, true) => RunState::Stopping,
+            (false, false, false) => RunState::Running,
+        };
+        let mut view = View {
+            pipeline: shared.name().to_string(),
+            state,
+            elapsed: self.over.unwrap_or(now),
+            edges: self.run.0.graph.edges(),
+            ..View::default()
+        };
+        for report in self.run.stats() {
+            let figures = &report.figures;
+            let failures = report.failures.iter().map(|failed| FailureView {
+                stage: failed.stage.clone(),
+                item: failed.item,
+                attempts: failed.attempts,
+                fate: failed.fate.to_string(),
+                error: failed.error.clone(),
+            });
+            view.failures.extend(failures);
+            view.stages.push(StageView {
+                kind: report.kind,
+                items_in: figures.items_in,
+                items_out: figures.items_out,
+                busy: figures.busy,
+                failed: figures.failed,
+                retried: figures.retried,
+                skipped: figures.skipped,
+                dead: figures.dead,
+                deaths: figures.deaths,
+                name: report.name,
+                place: report.place,
+                ..StageView::default()
+            });
+        }
+        view.failures.reverse();
+        view.failures.truncate(FAILURES);
+        let rates = self.rates.read(now, view.stages.iter().map(StageView::items).collect());
+        for (at, (stage, rate)) in view.stages.iter_mut().zip(rates).enumerate() {
+            stage.rate = if over { 0.0 } else { rate };
+            stage.history = self.rates.history(at).to_vec();
+            stage.status = match (over, stage.items(), stage.rate > 0.0) {
+                (true, ..) => Status::Ended,
+                (_, 0, _) => Status::Waiting,
+                (_, _, true) => Status::Working,
+                _ => Status::Idle,
+            };
+        }
+        view
+    }
+}
