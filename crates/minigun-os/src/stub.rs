@@ -435,6 +435,16 @@ pub mod procfs {
     }
 
     /// Refuses.
+    pub fn resident_memory(_: Pid) -> io::Result<u64> {
+        refuse("/proc")
+    }
+
+    /// Refuses.
+    pub fn peak_memory() -> io::Result<u64> {
+        refuse("/proc")
+    }
+
+    /// Refuses.
     pub fn private_memory() -> io::Result<u64> {
         refuse("/proc")
     }

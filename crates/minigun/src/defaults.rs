@@ -51,6 +51,8 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
 pub const LAST_WORDS_LINES: usize = 20;
 /// The most that those lines may be together, in bytes.
 pub const LAST_WORDS_BYTES: usize = 4 << 10;
+/// Events that wait for an observer; what comes while there are so many is missed.
+pub const HELD_EVENTS: usize = 4096;
 /// Failures of one stage whose text is kept for the report.
 pub const KEPT_FAILURES: usize = 10;
 
@@ -111,6 +113,7 @@ fn table() -> String {
             format!("{LAST_WORDS_LINES} lines, {}", bytes(LAST_WORDS_BYTES)),
             "fixed",
         ),
+        ("events that wait for a slow observer", HELD_EVENTS.to_string(), "fixed"),
         ("failed items kept in the report, per stage", KEPT_FAILURES.to_string(), "fixed"),
     ];
     let mut table = String::from("| what | default | set by |\n|---|---|---|\n");

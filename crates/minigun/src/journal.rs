@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::failure::FailedItem;
 use crate::failure::Failure;
 use crate::graph::StageId;
+use crate::meter::Timing;
 use crate::working::{AttemptId, Working};
 
 /// One worker's journal.
@@ -30,6 +31,8 @@ pub(crate) struct Journal {
     appended: RefCell<Vec<(Arc<Path>, u64)>>,
     /// As `appended`, of committed attempts.
     standing: RefCell<Vec<Appended>>,
+    /// What was measured, whatever became of the attempts.
+    times: RefCell<Vec<Timed>>,
     used: Cell<bool>,
 }
 
@@ -40,6 +43,16 @@ fn add_appended(all: &mut Vec<Appended>, path: Arc<Path>, ids: impl IntoIterator
     match all.iter_mut().find(|(other, _)| *other == path) {
         Some((_, all)) => all.extend(ids),
         None => all.push((path, ids.into_iter().collect())),
+    }
+}
+
+/// A stage, and what was measured of its block's items.
+pub(crate) type Timed = (StageId, Timing);
+
+fn add_timed(all: &mut Vec<Timed>, stage: StageId, timing: Timing) {
+    match all.iter_mut().find(|(other, _)| *other == stage) {
+        Some((_, all)) => all.absorb(timing),
+        None => all.push((stage, timing)),
     }
 }
 
@@ -69,8 +82,11 @@ pub(crate) struct StepCells {
     pub(crate) stage: StageId,
     pub(crate) pending_in: Cell<u64>,
     pub(crate) pending_out: Cell<u64>,
+    /// Items of which nothing came.
+    pub(crate) pending_none: Cell<u64>,
     settled_in: Cell<u64>,
     settled_out: Cell<u64>,
+    settled_none: Cell<u64>,
 }
 
 /// Collected values of one collector, of a type only the collector knows.
@@ -86,31 +102,46 @@ pub(crate) trait Values: Any + Send {
 
 /// A state of the journal to which an inner attempt can be undone.
 pub(crate) struct Mark {
-    steps: Vec<(u64, u64)>,
+    steps: Vec<(u64, u64, u64)>,
     counts: BTreeMap<u32, u64>,
     collected: BTreeMap<u32, usize>,
     events: usize,
     appended: usize,
 }
 
-/// What a journal has committed, on its way to the program's totals: `(stage, in, out)`, `(counter, n)`, per
+/// What a journal has committed, on its way to the program's totals: `(stage, in, out, nothing came of)`, `(counter, n)`, per
 /// collector its values, per locked file the records that stand.
 #[derive(Default)]
 pub(crate) struct Entries {
-    pub(crate) steps: Vec<(StageId, u64, u64)>,
+    pub(crate) steps: Vec<(StageId, u64, u64, u64)>,
     pub(crate) counts: Vec<(u32, u64)>,
     pub(crate) collected: Vec<(u32, Box<dyn Values>)>,
     pub(crate) events: Vec<Event>,
     pub(crate) appended: Vec<Appended>,
+    pub(crate) times: Vec<Timed>,
 }
 
 impl Entries {
+    /// Adds what was measured of a stage's items.
+    pub(crate) fn timed(&mut self, stage: StageId, timing: Timing) {
+        if !timing.is_empty() {
+            add_timed(&mut self.times, stage, timing);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.steps.iter().all(|(_, ins, outs)| (*ins, *outs) == (0, 0))
+        self.steps.iter().all(|(_, ins, outs, nones)| (*ins, *outs, *nones) == (0, 0, 0))
+            && self.times.is_empty()
             && self.counts.is_empty()
             && self.collected.is_empty()
             && self.events.is_empty()
             && self.appended.is_empty()
+    }
+}
+
+impl StepCells {
+    fn pending(&self) -> (u64, u64, u64) {
+        (self.pending_in.get(), self.pending_out.get(), self.pending_none.get())
     }
 }
 
@@ -127,6 +158,7 @@ impl Journal {
             events: RefCell::default(),
             appended: RefCell::default(),
             standing: RefCell::default(),
+            times: RefCell::default(),
             used: Cell::new(false),
         }
     }
@@ -167,8 +199,10 @@ impl Journal {
             stage,
             pending_in: Cell::new(0),
             pending_out: Cell::new(0),
+            pending_none: Cell::new(0),
             settled_in: Cell::new(0),
             settled_out: Cell::new(0),
+            settled_none: Cell::new(0),
         });
         steps.push(Rc::clone(&cells));
         cells
@@ -193,6 +227,11 @@ impl Journal {
         self.events.borrow_mut().push(Event { stage, what });
     }
 
+    /// Adds what was measured of a stage's items: that stands, whatever becomes of the attempt.
+    pub(crate) fn timed(&self, stage: StageId, timing: Timing) {
+        add_timed(&mut self.times.borrow_mut(), stage, timing);
+    }
+
     /// The running attempt appended a record.
     pub(crate) fn append(&self, file: &Arc<Path>, id: u64) {
         self.used.set(true);
@@ -203,16 +242,17 @@ impl Journal {
         Mark {
             appended: self.appended.borrow().len(),
             events: self.events.borrow().len(),
-            steps: self.steps.borrow().iter().map(|s| (s.pending_in.get(), s.pending_out.get())).collect(),
+            steps: self.steps.borrow().iter().map(|cells| cells.pending()).collect(),
             counts: self.counts.borrow().iter().map(|(k, c)| (*k, c.pending)).collect(),
             collected: self.collected.borrow().iter().map(|(k, v)| (*k, v.len())).collect(),
         }
     }
 
     pub(crate) fn undo_to(&self, mark: &Mark) {
-        for (cells, (ins, outs)) in self.steps.borrow().iter().zip(&mark.steps) {
+        for (cells, (ins, outs, nones)) in self.steps.borrow().iter().zip(&mark.steps) {
             cells.pending_in.set(*ins);
             cells.pending_out.set(*outs);
+            cells.pending_none.set(*nones);
         }
         for (key, count) in self.counts.borrow_mut().iter_mut() {
             count.pending = mark.counts.get(key).copied().unwrap_or(0);
@@ -228,6 +268,7 @@ impl Journal {
         for cells in self.steps.borrow().iter() {
             cells.pending_in.set(0);
             cells.pending_out.set(0);
+            cells.pending_none.set(0);
         }
         if self.used.get() {
             self.counts.borrow_mut().values_mut().for_each(|count| count.pending = 0);
@@ -243,6 +284,7 @@ impl Journal {
         for cells in self.steps.borrow().iter() {
             cells.settled_in.set(cells.settled_in.get() + cells.pending_in.replace(0));
             cells.settled_out.set(cells.settled_out.get() + cells.pending_out.replace(0));
+            cells.settled_none.set(cells.settled_none.get() + cells.pending_none.replace(0));
         }
         if self.used.get() {
             for count in self.counts.borrow_mut().values_mut() {
@@ -279,14 +321,20 @@ impl Journal {
     pub(crate) fn take_into(&self, entries: &mut Entries) {
         for (at, cells) in self.steps.borrow().iter().enumerate() {
             let (ins, outs) = (cells.settled_in.replace(0), cells.settled_out.replace(0));
+            let nones = cells.settled_none.replace(0);
             match entries.steps.get_mut(at) {
                 // The usual case: the same journal filled the entries before.
-                Some((stage, all_ins, all_outs)) if *stage == cells.stage => {
+                Some((stage, all_ins, all_outs, all_nones)) if *stage == cells.stage => {
                     *all_ins += ins;
                     *all_outs += outs;
+                    *all_nones += nones;
                 }
-                _ => entries.steps.push((cells.stage, ins, outs)),
+                _ => entries.steps.push((cells.stage, ins, outs, nones)),
             }
+        }
+        let mut times = self.times.borrow_mut();
+        if !times.is_empty() {
+            times.drain(..).for_each(|(stage, timing)| entries.timed(stage, timing));
         }
         if self.used.get() {
             for (key, count) in self.counts.borrow_mut().iter_mut() {
@@ -307,10 +355,14 @@ impl Journal {
 
     /// An inner worker's committed entries become part of this attempt.
     pub(crate) fn absorb(&self, entries: Entries) {
-        for (stage, ins, outs) in entries.steps {
+        for (stage, timing) in entries.times {
+            self.timed(stage, timing);
+        }
+        for (stage, ins, outs, nones) in entries.steps {
             let cells = self.step(stage);
             cells.pending_in.set(cells.pending_in.get() + ins);
             cells.pending_out.set(cells.pending_out.get() + outs);
+            cells.pending_none.set(cells.pending_none.get() + nones);
         }
         for (counter, n) in entries.counts {
             self.count(counter, n);

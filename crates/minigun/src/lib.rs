@@ -65,6 +65,7 @@
 mod codec;
 pub mod defaults;
 mod error;
+mod events;
 mod exec;
 mod failure;
 mod graph;
@@ -74,6 +75,7 @@ pub mod hud;
 mod journal;
 mod limits;
 mod locked;
+mod meter;
 mod panics;
 mod pipeline;
 mod plan;
@@ -91,6 +93,7 @@ mod working;
 
 pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
+pub use events::{Event, Observing, WorkerId};
 pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, StopCause};
 pub use graph::Mistake;
 pub use limits::Warning;
@@ -119,7 +122,7 @@ pub use run::running::Running;
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};
-pub use stats::{Deaths, StageFigures};
+pub use stats::{Deaths, Latency, QueueFigures, StageFigures, WorkerFigures, WorkerState};
 pub use wire::Wire;
 pub use working::{AttemptId, attempt};
 

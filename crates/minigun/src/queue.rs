@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::meter::{self, Waits};
+use crate::stats::Backlog;
 use crate::sync::{Condvar, Mutex};
 use minigun_os::Event;
 
@@ -120,10 +122,10 @@ impl<T> Queue<T> {
             match state.take(run, max, self.returns) {
                 Pop::Empty(due) => {
                     state.idle += 1;
-                    match due {
+                    meter::waiting(Waits::ForInput, || match due {
                         Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
                         None => self.not_empty.wait(&mut state),
-                    }
+                    });
                     state.idle -= 1;
                 }
                 got => {
@@ -246,6 +248,10 @@ impl<T> Queue<T> {
         }
     }
 
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// A sender reports what it sent, by its own count.
     pub(crate) fn add_sent(&self, items: u64) {
         self.sent.fetch_add(items, Ordering::Relaxed);
@@ -260,6 +266,12 @@ impl<T> Queue<T> {
     pub(crate) fn taken_and_left(&self) -> (u64, u64) {
         let state = self.state.lock();
         (state.taken, (state.ready.len() + state.later.len()) as u64)
+    }
+}
+
+impl<T: Send> Backlog for Queue<T> {
+    fn waiting(&self) -> usize {
+        self.state.lock().load()
     }
 }
 
@@ -350,7 +362,7 @@ impl<T> Sender<T> {
     fn wait_for_room(&self, state: &mut crate::sync::MutexGuard<'_, State<T>>) -> bool {
         while !state.stopped && !state.closed && state.load() >= self.queue.limit {
             state.blocked += 1;
-            self.queue.not_full.wait(state);
+            meter::waiting(Waits::ForRoom, || self.queue.not_full.wait(state));
             state.blocked -= 1;
         }
         !state.stopped && !state.closed

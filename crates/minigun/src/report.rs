@@ -12,7 +12,7 @@ use crate::graph::Graph;
 use crate::limits::Warning;
 use crate::shared::Shared;
 use crate::stage::handles::{Collector, Counter, Gathered};
-use crate::stats::{Deaths, StageFigures, Totals};
+use crate::stats::{Deaths, StageFigures, Totals, WorkerFigures};
 use crate::wire::Wire;
 
 /// What a run did. `Display` prints a table.
@@ -39,6 +39,8 @@ pub struct StageReport {
     pub place: String,
     /// Its figures.
     pub figures: StageFigures,
+    /// The workers of its block, with the first of the block's stages.
+    pub workers: Vec<WorkerFigures>,
     /// Items that failed for good and did not end the run, skipped or dead letters: the first of them.
     pub failures: Vec<FailedItem>,
     /// Deaths of its block's worker processes by their cause, the most frequent first.
@@ -53,11 +55,18 @@ pub(crate) fn stages(shared: &Shared, graph: &Graph) -> Vec<StageReport> {
             name: stage.name.clone(),
             kind: stage.kind,
             place: stage.block.map_or(String::new(), |block| graph.place(block)),
-            figures: stats.figures(),
+            figures: figures_of(stage.kind, stats.figures()),
+            workers: stats.workers(),
             failures: stats.failures(),
             deaths: stats.deaths(),
         })
         .collect()
+}
+
+/// Only steps that may leave items out are said to do so.
+fn figures_of(kind: &str, figures: StageFigures) -> StageFigures {
+    let filters = matches!(kind, "filter" | "processor" | "flat_map" | "router" | "try_map" | "map");
+    StageFigures { filtered: if filters { figures.filtered } else { 0 }, ..figures }
 }
 
 /// Something whose value is read from the report.

@@ -12,13 +12,15 @@ use minigun_os::{Flag, Pid};
 use crate::sync::{Condvar, Mutex};
 
 use crate::error::{Error, item_error};
+use crate::events::{Bus, Event, WorkerId};
 use crate::failure::{FailedItem, Failure, Fate, StopCause, guarded};
 use crate::graph::StageId;
 use crate::journal::{self, Entries, Happened, Journal};
 use crate::limits::Limits;
 use crate::locked;
+use crate::meter::Clock;
 use crate::queue::Queue;
-use crate::stats::{self, StageStats, Stages, Totals};
+use crate::stats::{self, StageStats, Stages, Totals, WorkerState, WorkerStats};
 
 /// One run of one pipeline.
 pub(crate) struct Shared {
@@ -27,7 +29,11 @@ pub(crate) struct Shared {
     run: u64,
     totals: Arc<Totals>,
     limits: Limits,
+    clock: Clock,
     stages: Stages,
+    names: Vec<String>,
+    bus: Arc<Bus>,
+    screen: OnceLock<Screen>,
     on_failure: Mutex<Arc<[FailureHook]>>,
     stopping: AtomicBool,
     halted: AtomicBool,
@@ -46,6 +52,9 @@ pub(crate) struct Shared {
 
 /// A hook that is told of every item that failed for good.
 pub(crate) type FailureHook = Box<dyn Fn(&FailedItem) -> Result<(), Failure> + Send + Sync>;
+
+/// Calls what writes to the terminal while nothing else is drawn there.
+pub(crate) type Screen = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
 
 /// Something that a stop must wake and end.
 pub(crate) trait Halt: Send + Sync {
@@ -81,13 +90,23 @@ impl<H: Hurry> Halt for Hurried<H> {
 }
 
 impl Shared {
-    pub(crate) fn new(name: String, totals: Arc<Totals>, stages: usize, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(
+        name: String,
+        totals: Arc<Totals>,
+        names: Vec<String>,
+        limits: Limits,
+        clock: Clock,
+    ) -> Arc<Self> {
         Arc::new(Shared {
             name,
             run: random(),
             totals,
             limits,
-            stages: (0..stages).map(|_| Arc::new(StageStats::default())).collect(),
+            clock,
+            stages: names.iter().map(|_| Arc::new(StageStats::default())).collect(),
+            names,
+            bus: Bus::new(),
+            screen: OnceLock::new(),
             on_failure: Mutex::new(Arc::default()),
             stopping: AtomicBool::new(false),
             halted: AtomicBool::new(false),
@@ -120,6 +139,11 @@ impl Shared {
         &self.limits
     }
 
+    /// The clock by which times are measured.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(crate) fn totals(&self) -> &Arc<Totals> {
         &self.totals
     }
@@ -130,6 +154,62 @@ impl Shared {
 
     pub(crate) fn stages(&self) -> &Stages {
         &self.stages
+    }
+
+    /// Where what happens is told.
+    pub(crate) fn bus(&self) -> &Arc<Bus> {
+        &self.bus
+    }
+
+    /// What is drawn on the terminal from now on makes room for what is written.
+    pub(crate) fn set_screen(&self, screen: Screen) {
+        // The first keeps it: there is one terminal.
+        let _ = self.screen.set(screen);
+    }
+
+    /// Writes to the terminal.
+    pub(crate) fn aside(&self, write: &mut dyn FnMut()) {
+        match self.screen.get() {
+            Some(screen) => screen(write),
+            None => write(),
+        }
+    }
+
+    /// A stage's name, as the report has it.
+    pub(crate) fn stage_name(&self, stage: StageId) -> String {
+        self.names.get(stage.0 as usize).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn worker_id(&self, stage: StageId, worker: &WorkerStats) -> WorkerId {
+        WorkerId { stage: self.stage_name(stage), worker: worker.place(), pid: worker.pid() }
+    }
+
+    /// A thread of a stage's block begins; or a process has said its first words.
+    pub(crate) fn worker_began(&self, stage: StageId, worker: &WorkerStats) {
+        self.bus.tell(|| Event::WorkerSpawned { worker: self.worker_id(stage, worker) });
+    }
+
+    /// A worker ended as it should, or with the run.
+    pub(crate) fn worker_retired(&self, stage: StageId, worker: &WorkerStats) {
+        self.bus.tell(|| Event::WorkerRetired { worker: self.worker_id(stage, worker) });
+    }
+
+    /// There will be no worker in this place any more.
+    pub(crate) fn worker_ended(&self, stage: StageId, worker: &WorkerStats) {
+        worker.is(WorkerState::Ended);
+        if self.stats(stage).one_ended() {
+            self.bus.tell(|| Event::StageEnded { stage: self.stage_name(stage) });
+        }
+    }
+
+    /// An attempt at an item failed, and there will be another.
+    pub(crate) fn retried(&self, stage: StageId, of: Option<(u64, &Failure)>) {
+        self.stats(stage).retried();
+        self.bus.tell(|| Event::ItemRetried {
+            stage: self.stage_name(stage),
+            item: of.map(|(item, _)| item),
+            error: of.map(|(_, failure)| failure.chain()),
+        });
     }
 
     /// Adds what a worker committed to the program's figures.
@@ -147,7 +227,7 @@ impl Shared {
         if !entries.is_empty() {
             for event in stats::settle(entries, &self.stages, &self.totals) {
                 match event.what {
-                    Happened::Retried => self.stats(event.stage).retried(),
+                    Happened::Retried => self.retried(event.stage, None),
                     Happened::Failed(failed) => self.gave_up(event.stage, failed),
                 }
             }
@@ -176,6 +256,7 @@ impl Shared {
         let mut told = Ok(());
         // Once the run is halted, what fails may fail because of that.
         if !self.is_halted() {
+            self.bus.tell(|| Event::ItemFailed { item: failed.clone() });
             let hooks = Arc::clone(&*self.on_failure.lock());
             for hook in hooks.iter() {
                 // A count made here is not that of the attempt which comes next.
@@ -227,14 +308,23 @@ impl Shared {
 
     /// Somebody asks the run to end early; the first is remembered.
     pub(crate) fn stop(&self, cause: StopCause) {
-        self.cause.lock().get_or_insert(cause);
+        self.asked_to_stop(cause);
         self.end_producers();
     }
 
     /// Ends the run without draining, because somebody asked for that.
     pub(crate) fn kill(&self, by: StopCause) {
-        self.cause.lock().get_or_insert(by);
+        self.asked_to_stop(by);
         self.fail(Error::Killed { by });
+    }
+
+    fn asked_to_stop(&self, by: StopCause) {
+        let mut cause = self.cause.lock();
+        if cause.is_none() {
+            *cause = Some(by);
+            drop(cause);
+            self.bus.tell(|| Event::Stopping { by });
+        }
     }
 
     /// Who asked the run to end early.

@@ -15,6 +15,7 @@ use crate::stage::edge::EdgeSink;
 use crate::stage::guard::InlineBlock;
 use crate::stage::letters;
 use crate::stage::sink::{BoxSink, Cx, MakeSink};
+use crate::stage::timed::timed;
 use launch::Node;
 
 pub(crate) use receiver::ReceiverNode;
@@ -61,14 +62,15 @@ struct InlineContext;
 
 impl<T: Send + 'static> Context<T> for InlineContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
+        let head = timed(block.head, block.stage);
         if !block.def.bordered {
             // Its failures are the outer attempt's: nothing stands between.
-            return Stand::within(block.head);
+            return Stand::within(head);
         }
         Stand::within(Arc::new(move |cx| {
             Ok(Box::new(InlineBlock {
-                head: (block.head)(cx)?,
-                make: Arc::clone(&block.head),
+                head: head(cx)?,
+                make: Arc::clone(&head),
                 // Once built, it is only ever built again.
                 cx: Cx { again: true, ..cx.clone() },
                 depth: block.def.depth,

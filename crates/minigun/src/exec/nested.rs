@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::failure::{FailedItem, Failure, Fate, Verdict};
+use crate::meter::Meter;
 use crate::plan::Placed;
 use crate::queue::{Kept, Pop, Queue, Sender, Stopped};
 use crate::shared::{Halt, Shared};
@@ -263,6 +264,7 @@ impl<T: Send + 'static> Inner<T> {
         let mut attempt = Worker::open(&self.block, &cx);
         cx.tx.journal.commit();
         let mut outside = cx.tx.journal.take();
+        let mut meter = Meter::new(self.run.clock(), None);
         let mut run = VecDeque::new();
         loop {
             let kept = match self.items.pop(&mut run, 1) {
@@ -280,6 +282,8 @@ impl<T: Send + 'static> Inner<T> {
                 // Every item fails with the cause, so that the outer attempt does.
                 Err(failure) => Some(Outcome::Failed(init_failed(failure))),
             };
+            meter.item();
+            cx.tx.journal.timed(self.block.stage, meter.take());
             if let Some(outcome) = outcome {
                 self.items.done(1);
                 if self.outcomes.send(outcome).is_err() {

@@ -13,6 +13,7 @@ use crate::plan::{Executor, Placed, Recycle};
 use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
 use crate::queue::{Queue, Sender};
 use crate::shared::Shared;
+use crate::stats::WorkerStats;
 use crate::wire::WireFns;
 
 /// Persistent workers, forked once, each serving many items.
@@ -73,6 +74,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         self.debugged = process::is_debugged(&self.block.name, &self.block.stages);
         let program = WorkerProgram {
             block: self.block.def.id,
+            stage: self.block.stage,
             name: Arc::clone(&self.block.name),
             head: Arc::clone(&self.block.head),
             wire: self.wire()?,
@@ -86,7 +88,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
         };
         let workers = placement.executor.held_to(plan.limits());
-        self.berth = Some(plan.add(Arc::new(program), workers, hooks.before));
+        self.berth = Some(plan.add(Arc::new(program), (self.block.stage, workers), hooks.before));
         Ok(())
     }
 
@@ -97,6 +99,8 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
     fn register(&self, shared: &Shared) {
         shared.on_halt(Arc::clone(&self.queue) as _);
         shared.on_stop_hurry(&self.queue);
+        let queue = Arc::downgrade(&self.queue);
+        shared.stats(self.block.stage).queued_in(self.queue.limit(), queue as _);
     }
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
@@ -134,10 +138,13 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             debugged: self.debugged,
         });
         launch.shared.on_stop_hurry(&slots);
-        for slot in 0..workers {
+        let stats = launch.shared.stats(self.block.stage);
+        stats.queued_in(self.queue.limit(), Arc::downgrade(&slots) as _);
+        for (slot, figures) in stats.make_workers(workers).into_iter().enumerate() {
             let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
             launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
+                let _ended = Ended { shared: &shared, stage: block.stage, worker: &figures };
                 let exits = block.def.exits.lock().clone();
                 let opened = Arrival::open(&shared, &block.name, &exits).and_then(|mut arrival| {
                     let letters = arrival.letters(block.letters.as_ref())?;
@@ -150,7 +157,8 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 drop(holds);
                 let stats = shared.stats(block.stage);
                 if let Some(desk) = slots.crew.desks.get(slot) {
-                    Slot::new(&slots, (slot, desk), &shared, &processes, stats, (arrival, letters)).drive();
+                    let ways = (arrival, letters);
+                    Slot::new(&slots, (slot, desk), &shared, &processes, (stats, &figures), ways).drive();
                 }
             })?;
         }
@@ -160,6 +168,19 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
     fn book(&self) -> Option<Arc<dyn Book>> {
         let (queue, stage, name) = (Arc::clone(&self.queue), self.block.stage, Arc::clone(&self.block.name));
         Some(Arc::new(ProcessBook { queue, stage, name }))
+    }
+}
+
+/// Says that a slot is closed, however it ends.
+struct Ended<'a> {
+    shared: &'a Shared,
+    stage: StageId,
+    worker: &'a WorkerStats,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.shared.worker_ended(self.stage, self.worker);
     }
 }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::error::init_error;
-use crate::exec::launch::{Launch, Node};
+use crate::exec::launch::{Holds, Launch, Node};
 use crate::failure::{FailedItem, Failure, FailureKind, Fate};
 use crate::graph::StageId;
+use crate::meter::Meter;
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
 use crate::stage::output::Output;
 use crate::stage::sink::{Cx, MakeSink, Sink};
+use crate::stats::{StageStats, WorkerState, WorkerStats};
 use crate::working::Working;
 
 type Produce<U> = Box<dyn FnOnce(&mut Output<U>) -> Result<(), Failure> + Send>;
@@ -30,39 +32,56 @@ impl<U: Send + 'static> Node for SourceNode<U> {
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
         let shared = Arc::clone(&launch.shared);
+        let worker = shared.stats(self.stage).make_worker();
         launch.spawn(&self.name.clone(), move |holds| {
-            let cx = Cx::new(&shared, &self.name, None);
-            let recording = cx.tx.journal.enter();
-            let attempt = match Attempt::new(Arc::clone(&self.head), cx.clone()) {
-                Ok(attempt) => attempt,
-                Err(failure) => return shared.fail(init_error(&self.name, &failure)),
-            };
-            drop(holds);
-            let emitted = Rc::new(Cell::new(0));
-            let emit = Emit {
-                attempt: Some(attempt),
-                shared: Arc::clone(&shared),
-                stage: self.stage,
-                name: Arc::clone(&self.name),
-                emitted: Rc::clone(&emitted),
-                unflushed: 0,
-                gone: false,
-            };
-            let mut out = Output::new(Box::new(emit), Arc::clone(&shared));
-            let produce = self.produce;
-            let produced = guarded(|| produce(&mut out));
-            let failed_behind = out.take_failure();
-            if let (Err(failure), None, false) = (produced, failed_behind, shared.is_halted()) {
-                let failed =
-                    FailedItem::new(&self.name, emitted.get(), 1, &failure.at(&self.name), Fate::Stopped);
-                shared.broke_off(self.stage, failed);
-            }
-            if let Err(failure) = out.sink().finish() {
-                shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
-            }
-            drop(out);
-            drop(recording);
+            let (stage, run) = (self.stage, Arc::clone(&shared));
+            run.worker_began(stage, &worker);
+            self.serve(shared, &worker, holds);
+            run.worker_retired(stage, &worker);
+            run.worker_ended(stage, &worker);
         })
+    }
+}
+
+impl<U: Send + 'static> SourceNode<U> {
+    fn serve(self, shared: Arc<Shared>, worker: &Arc<WorkerStats>, holds: Holds) {
+        let cx = Cx::new(&shared, &self.name, None);
+        let recording = cx.tx.journal.enter();
+        let attempt = match Attempt::new(Arc::clone(&self.head), cx.clone()) {
+            Ok(attempt) => attempt,
+            Err(failure) => return shared.fail(init_error(&self.name, &failure)),
+        };
+        drop(holds);
+        let stats = shared.stats(self.stage);
+        worker.is(WorkerState::Working);
+        let meter = Meter::new(shared.clock(), Some(worker.state()));
+        let emitted = Rc::new(Cell::new(0));
+        let emit = Emit {
+            attempt: Some(attempt),
+            shared: Arc::clone(&shared),
+            stage: self.stage,
+            name: Arc::clone(&self.name),
+            emitted: Rc::clone(&emitted),
+            unflushed: 0,
+            stats,
+            meter,
+            worker: Arc::clone(worker),
+            gone: false,
+        };
+        let mut out = Output::new(Box::new(emit), Arc::clone(&shared));
+        let produce = self.produce;
+        let produced = guarded(|| produce(&mut out));
+        let failed_behind = out.take_failure();
+        if let (Err(failure), None, false) = (produced, failed_behind, shared.is_halted()) {
+            let failed =
+                FailedItem::new(&self.name, emitted.get(), 1, &failure.at(&self.name), Fate::Stopped);
+            shared.broke_off(self.stage, failed);
+        }
+        if let Err(failure) = out.sink().finish() {
+            shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
+        }
+        drop(out);
+        drop(recording);
     }
 }
 
@@ -74,10 +93,13 @@ struct Emit<U> {
     name: Arc<str>,
     emitted: Rc<Cell<u64>>,
     unflushed: u64,
+    stats: Arc<StageStats>,
+    worker: Arc<WorkerStats>,
+    meter: Meter,
     gone: bool,
 }
 
-/// After this many items a busy source brings its figures up to date.
+/// After this many items a busy source brings its figures up to date; one that is slow, sooner.
 const FLUSH_EVERY: u64 = 256;
 
 impl<U> Sink<U> for Emit<U> {
@@ -103,7 +125,7 @@ impl<U> Sink<U> for Emit<U> {
             return Err(closed());
         }
         self.unflushed += 1;
-        if self.unflushed == FLUSH_EVERY || tx.journal.has_values() {
+        if self.meter.item() || self.unflushed == FLUSH_EVERY || tx.journal.has_values() {
             self.flush();
         }
         Ok(())
@@ -125,7 +147,10 @@ impl<U> Sink<U> for Emit<U> {
 
 impl<U> Emit<U> {
     fn flush(&mut self) {
-        self.shared.stats(self.stage).add(0, std::mem::take(&mut self.unflushed));
+        let items = std::mem::take(&mut self.unflushed);
+        self.stats.add(0, items, 0);
+        self.worker.dealt_with(items);
+        self.meter.tell(|timing| self.stats.timed(timing));
         if let Some(attempt) = &self.attempt {
             attempt.cx.tx.flush();
             self.shared.settle(&attempt.cx.tx.journal);

@@ -11,6 +11,7 @@ use crate::error::{Error, init_error};
 use crate::exec::launch::{Book, Holds, Launch, Node};
 use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
 use crate::graph::StageId;
+use crate::meter::Meter;
 use crate::plan::{Executor, Placed, default_policy};
 use crate::queue::{Kept, Pop, Queue, Sender};
 use crate::shared::{Halt, Shared};
@@ -18,7 +19,7 @@ use crate::stage::Keep;
 use crate::stage::attempt::Attempt;
 use crate::stage::letters::{self, Letters, MakeLetters, Remains};
 use crate::stage::sink::{Cx, MakeSink};
-use crate::stats::StageStats;
+use crate::stats::{StageStats, WorkerState, WorkerStats};
 use crate::working::Working;
 
 /// A block's queue and its workers.
@@ -119,6 +120,8 @@ impl<T: Send + 'static> Node for ThreadsNode<T> {
     fn register(&self, shared: &Shared) {
         shared.on_halt(Arc::clone(&self.team.queue) as _);
         shared.on_stop_hurry(&self.team.queue);
+        let queue = Arc::downgrade(&self.team.queue);
+        shared.stats(self.team.stage).queued_in(self.team.queue.limit(), queue as _);
         if self.team.channel {
             shared.on_stop(Arc::new(Close(Arc::clone(&self.team.queue))));
         }
@@ -128,10 +131,11 @@ impl<T: Send + 'static> Node for ThreadsNode<T> {
         let workers = self.executor.held_to(launch.shared.limits());
         // An item must not wait in the hands of a busy worker while another is idle.
         let run = if workers == 1 { usize::MAX } else { 1 };
-        for worker in 0..workers {
+        let figures = launch.shared.stats(self.team.stage).make_workers(workers);
+        for (worker, figures) in figures.into_iter().enumerate() {
             let (team, shared) = (Arc::clone(&self.team), Arc::clone(&launch.shared));
             let name = if workers == 1 { team.name.to_string() } else { format!("{}/{worker}", team.name) };
-            launch.spawn(&name, move |holds| team.work(&shared, holds, run))?;
+            launch.spawn(&name, move |holds| team.work(&shared, &figures, holds, run))?;
         }
         Ok(())
     }
@@ -165,7 +169,14 @@ impl<T> Team<T> {
 
 impl<T: Send + 'static> Team<T> {
     /// One worker, which takes up to `most` items at once.
-    fn work(&self, shared: &Arc<Shared>, holds: Holds, most: usize) {
+    fn work(&self, shared: &Arc<Shared>, figures: &WorkerStats, holds: Holds, most: usize) {
+        shared.worker_began(self.stage, figures);
+        self.serve(shared, figures, holds, most);
+        shared.worker_retired(self.stage, figures);
+        shared.worker_ended(self.stage, figures);
+    }
+
+    fn serve(&self, shared: &Arc<Shared>, figures: &WorkerStats, holds: Holds, most: usize) {
         let cx = Cx::new(shared, &self.name, None);
         let _recording = cx.tx.journal.enter();
         let mut cx = cx;
@@ -180,7 +191,10 @@ impl<T: Send + 'static> Team<T> {
         attempt.cx.tx.journal.commit();
         shared.settle(&attempt.cx.tx.journal);
         let stats = shared.stats(self.stage);
-        let mut worker = Worker { team: self, shared, stats, letters, completed: 0 };
+        figures.is(WorkerState::Working);
+        let meter = Meter::new(shared.clock(), Some(figures.state()));
+        let mut worker =
+            Worker { team: self, shared, stats, figures, meter, letters, completed: 0, finished: 0 };
         let (mut run, mut last) = (VecDeque::new(), 0);
         loop {
             let next = match self.queue.pop(&mut run, most) {
@@ -195,12 +209,14 @@ impl<T: Send + 'static> Team<T> {
                 break;
             }
         }
+        worker.flush(&attempt);
         let cx = attempt.cx.clone();
         let finished = attempt.finish().and_then(|()| letters::finish(&mut worker.letters));
         // What steps emitted at their end (a batch's remainder) goes on now.
         if finished.is_ok() && cx.tx.commit().is_err() {
             shared.gone();
         }
+        worker.meter.tell(|timing| worker.stats.timed(timing));
         cx.tx.flush();
         shared.settle(&cx.tx.journal);
         match finished {
@@ -221,35 +237,43 @@ struct Worker<'a, T> {
     team: &'a Team<T>,
     shared: &'a Arc<Shared>,
     stats: Arc<StageStats>,
+    figures: &'a WorkerStats,
+    meter: Meter,
     letters: Option<Box<dyn Letters<T>>>,
+    /// Since the last flush: items completed, and items that have an outcome.
     completed: u64,
+    finished: u64,
 }
 
 impl<T: Send + 'static> Worker<'_, T> {
     fn run(&mut self, attempt: &mut Attempt<T>, run: &mut VecDeque<T>, first: u64) -> Next {
-        let started = Instant::now();
         let (mut number, mut next) = (first, Next::On);
         while let Some(item) = run.pop_front() {
             next = self.item(attempt, Kept { item, number, attempts: 0 });
             number += 1;
+            if self.meter.item() {
+                self.flush(attempt);
+            }
             if let Next::Off = next {
                 self.stats.abandoned(run.len() as u64);
                 run.clear();
             }
         }
-        self.flush(attempt, started);
+        self.flush(attempt);
         next
     }
 
     fn again(&mut self, attempt: &mut Attempt<T>, kept: Kept<T>) -> Next {
-        let started = Instant::now();
         let next = self.item(attempt, kept);
-        self.flush(attempt, started);
+        self.meter.item();
+        self.flush(attempt);
         next
     }
 
-    fn flush(&mut self, attempt: &Attempt<T>, started: Instant) {
-        self.stats.busy(started.elapsed());
+    /// What was done and measured until now is told.
+    fn flush(&mut self, attempt: &Attempt<T>) {
+        self.meter.tell(|timing| self.stats.timed(timing));
+        self.figures.dealt_with(std::mem::take(&mut self.finished));
         self.stats.completed(std::mem::take(&mut self.completed));
         attempt.cx.tx.flush();
         self.shared.settle(&attempt.cx.tx.journal);
@@ -266,6 +290,7 @@ impl<T: Send + 'static> Worker<'_, T> {
             Ok(()) => {
                 let next = self.commit(attempt);
                 self.completed += u64::from(matches!(next, Next::On));
+                self.finished += 1;
                 return next;
             }
             Err(failure) => failure,
@@ -277,7 +302,7 @@ impl<T: Send + 'static> Worker<'_, T> {
         };
         match (verdict, again) {
             (Verdict::Retry(wait), Some(item)) => {
-                self.stats.retried();
+                self.shared.retried(self.team.stage, Some((number, &failure)));
                 self.team.queue.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
                 Next::On
             }
@@ -294,6 +319,7 @@ impl<T: Send + 'static> Worker<'_, T> {
                     return Next::Off;
                 }
                 let next = self.commit(attempt);
+                self.finished += 1;
                 if let Next::On = next {
                     self.shared.gave_up(self.team.stage, failed);
                 }
@@ -309,7 +335,8 @@ impl<T: Send + 'static> Worker<'_, T> {
         }
     }
 
-    fn gave_up(&self, number: u64, attempts: u32, failure: &Failure, fate: Fate) {
+    fn gave_up(&mut self, number: u64, attempts: u32, failure: &Failure, fate: Fate) {
+        self.finished += 1;
         let failed = FailedItem::new(&self.team.name, number, attempts, failure, fate);
         self.shared.gave_up(self.team.stage, failed);
     }

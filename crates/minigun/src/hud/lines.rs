@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Writes lines until the view is closed or the run is over.
 pub(super) fn show(sampler: &mut Sampler, control: &Control) {
     while !control.closed_within(Instant::now() + EVERY) && !sampler.is_over() {
-        let line = line(&sampler.read());
+        let line = line(sampler.view());
         // Nobody may be there to read it.
         let _ = stderr().lock().write_all(line.as_bytes());
     }

@@ -2,12 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::model::{FailureView, RunState, StageView, Status, View};
+use super::model::{FailureView, QueueView, RunState, StageView, Status, View, WorkerView};
 use super::rates::Rates;
 use crate::run::handle::Handle;
+use crate::stats::WorkerState;
 
 /// Failures that are listed.
 const FAILURES: usize = 50;
+
+/// Between two readings of the figures: nobody reads numbers that change faster.
+const EVERY: Duration = Duration::from_millis(200);
 
 /// Reads one run again and again.
 pub(super) struct Sampler {
@@ -17,18 +21,33 @@ pub(super) struct Sampler {
     /// When the run was seen to be over; its clock then stands.
     over: Option<Duration>,
     error: Option<String>,
+    /// The last reading, and when it was.
+    read: Option<(Duration, View)>,
 }
 
 impl Sampler {
     pub(super) fn new(run: Handle) -> Self {
-        Sampler { run, began: Instant::now(), rates: Rates::default(), over: None, error: None }
+        Sampler { run, began: Instant::now(), rates: Rates::default(), over: None, error: None, read: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.run.0.shared.is_over()
     }
 
-    pub(super) fn read(&mut self) -> View {
+    /// The run now. Figures are at most [`EVERY`] old; the clock is that of this moment.
+    pub(super) fn view(&mut self) -> &View {
+        let now = self.began.elapsed();
+        let view = match self.read.take() {
+            Some((at, mut view)) if now < at + EVERY => {
+                view.elapsed = self.over.unwrap_or(now);
+                (at, view)
+            }
+            _ => (now, self.read()),
+        };
+        &self.read.insert(view).1
+    }
+
+    fn read(&mut self) -> View {
         let shared = &self.run.0.shared;
         // Asked before the figures are read: those of a run that is over are its last.
         let (over, stopping, halted) = (shared.is_over(), shared.is_stopping(), shared.is_halted());
@@ -54,6 +73,7 @@ impl Sampler {
             edges: self.run.0.graph.edges(),
             ..View::default()
         };
+        let mut ended = Vec::new();
         for report in self.run.stats() {
             let figures = &report.figures;
             let failures = report.failures.iter().map(|failed| FailureView {
@@ -64,11 +84,26 @@ impl Sampler {
                 error: failed.error.clone(),
             });
             view.failures.extend(failures);
+            view.workers.extend(report.workers.iter().map(|worker| WorkerView {
+                pid: worker.pid,
+                stage: report.name.clone(),
+                state: in_short(worker.state).to_string(),
+                items: worker.items,
+                memory: worker.memory,
+                restarts: worker.restarts,
+            }));
+            let timed = figures.latency.count > 0;
+            let all_ended = report.workers.iter().all(|worker| worker.state == WorkerState::Ended);
+            ended.push(all_ended && !report.workers.is_empty());
             view.stages.push(StageView {
                 kind: report.kind,
                 items_in: figures.items_in,
                 items_out: figures.items_out,
                 busy: figures.busy,
+                p50: timed.then_some(figures.latency.p50),
+                p99: timed.then_some(figures.latency.p99),
+                queue: figures.queue.map(|queue| QueueView { depth: queue.depth, limit: queue.limit }),
+                total: figures.expected,
                 failed: figures.failed,
                 retried: figures.retried,
                 skipped: figures.skipped,
@@ -85,7 +120,7 @@ impl Sampler {
         for (at, (stage, rate)) in view.stages.iter_mut().zip(rates).enumerate() {
             stage.rate = if over { 0.0 } else { rate };
             stage.history = self.rates.history(at).to_vec();
-            stage.status = match (over, stage.items(), stage.rate > 0.0) {
+            stage.status = match (over || ended[at], stage.items(), stage.rate > 0.0) {
                 (true, ..) => Status::Ended,
                 (_, 0, _) => Status::Waiting,
                 (_, _, true) => Status::Working,
@@ -93,5 +128,16 @@ impl Sampler {
             };
         }
         view
+    }
+}
+
+/// In at most eight columns.
+fn in_short(state: WorkerState) -> &'static str {
+    match state {
+        WorkerState::Starting => "starting",
+        WorkerState::Working => "working",
+        WorkerState::WaitingForInput => "waiting",
+        WorkerState::WaitingForRoom => "blocked",
+        WorkerState::Ended => "ended",
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn show(
     control: &Control,
 ) -> io::Result<()> {
     let signals = LastCall::listen()?;
-    let (mut ui, mut view) = (Ui::default(), sampler.read());
+    let (mut ui, mut view) = (Ui::default(), sampler.view().clone());
     let mut healed = Instant::now();
     while !control.is_closed() {
         if let Some(signal) = signals.heard() {
@@ -41,7 +41,7 @@ pub(super) fn show(
         }
         let begun = Instant::now();
         if !ui.paused {
-            view = sampler.read();
+            view = sampler.view().clone();
         }
         if begun.duration_since(healed) >= HEAL {
             healed = begun;

@@ -15,12 +15,15 @@ pub(crate) mod source;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
 use crate::error::Error;
+use crate::events::Event;
 use crate::failure::{FailedItem, StageResult};
 use crate::locked::{LockedFile, Temporary};
+use crate::meter::Clock;
 use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
@@ -142,6 +145,40 @@ impl Pipeline {
     /// ([`or_threads`](crate::Block::or_threads)).
     pub fn max_processes(&self, most: usize) -> &Self {
         self.home.draft.lock().limits.processes = Some(most.max(1));
+        self
+    }
+
+    /// Tells `f` of everything rare that happens in the run, one thing after the other, from
+    /// [`RunStarted`](Event::RunStarted) to [`RunEnded`](Event::RunEnded). Several observers are told in the order in
+    /// which they were given; [`Handle::observe`](crate::Handle::observe) adds one to a run under way.
+    ///
+    /// Observers run in the program, on a thread of their own (`mg:observe`), and never hold the run up: if they are
+    /// slower than what happens, up to [`HELD_EVENTS`](crate::defaults::HELD_EVENTS) events wait, and what comes
+    /// then is [`Missed`](Event::Missed), which tells how many. The last event is never missed, and
+    /// [`join`](crate::Running::join) returns when it was told. An observer that has not returned 5 s after the end
+    /// of the run ([`GRACE`](crate::defaults::GRACE)) is left behind, with [`Error::Stuck`]. One that panics is told
+    /// nothing more, and the run's outcome is [`Error::Hook`] if it has no other error.
+    ///
+    /// ```
+    /// # use minigun::{Event, Pipeline};
+    /// let p = Pipeline::new("watched");
+    /// p.observe(|event| if let Event::ItemFailed { item } = event { eprintln!("{}: {}", item.stage, item.error) });
+    /// p.source("numbers", 0..10).discard();
+    /// p.run()?;
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    pub fn observe(&self, f: impl FnMut(&Event) + Send + 'static) -> &Self {
+        self.home.draft.lock().observers.push(Box::new(f));
+        self
+    }
+
+    /// By what clock busy time, waiting and latency are measured, for tests: a function that gives the time since
+    /// any fixed moment, on whatever thread and in whatever process it is called. Default: the system's clock.
+    ///
+    /// Deadlines, retries and the run's duration go by the system's clock all the same. In a worker process it
+    /// reads that process's copy of what it captured.
+    pub fn measured_by(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> &Self {
+        self.home.draft.lock().clock = Clock::Given(Arc::new(clock));
         self
     }
 

@@ -11,6 +11,7 @@ use super::flow::Flow;
 use crate::exec::ThreadsNode;
 use crate::exec::source::SourceNode;
 use crate::failure::{Failure, StageResult};
+use crate::graph::StageId;
 use crate::plan::Spot;
 use crate::queue;
 use crate::stage::output::Output;
@@ -31,12 +32,20 @@ impl Pipeline {
         name: &str,
         f: impl FnOnce(&mut Output<U>) -> R + Send + 'static,
     ) -> Flow<U> {
+        self.produce(name, move |out, _| f(out).into_result())
+    }
+
+    fn produce<U: Send + 'static>(
+        &self,
+        name: &str,
+        f: impl FnOnce(&mut Output<U>, StageId) -> Result<(), Failure> + Send + 'static,
+    ) -> Flow<U> {
         let (stage, spot) = self.home.graph(|graph| {
             let stage = graph.stage(name, "source", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
         self.home.add(Some(Box::new(SourceNode {
-            produce: Box::new(move |out| f(out).into_result()),
+            produce: Box::new(move |out| f(out, stage)),
             head: spot.make(),
             stage,
             name: name.into(),
@@ -57,12 +66,20 @@ impl Pipeline {
     where
         I: IntoIterator<Item: Send + 'static>,
     {
-        self.producer(name, move |out| {
-            for item in make() {
+        self.produce(name, move |out, stage| {
+            let items = make().into_iter();
+            // How much there is to do, for whoever looks at the run.
+            if let (least, Some(most)) = items.size_hint()
+                && least == most
+            {
+                out.run().stats(stage).expect(most as u64);
+            }
+            for item in items {
                 if out.try_emit(item).is_err() {
                     break;
                 }
             }
+            Ok(())
         })
     }
 

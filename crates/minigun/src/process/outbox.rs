@@ -15,7 +15,9 @@ use super::frame::{self, FrameError, HEADER, Kind};
 use super::protocol::{self, ItemOutcome, Work};
 use crate::defaults::{FRAME_BYTES, RESULT_WAIT};
 use crate::failure::Failure;
+use crate::graph::StageId;
 use crate::journal::{Entries, Journal};
+use crate::meter::Meter;
 use crate::stage::exit::WireOut;
 use crate::sync::{Condvar, Mutex};
 
@@ -79,6 +81,11 @@ impl Outbox {
         waiting.work.nanos += started.elapsed().as_nanos() as u64;
         waiting.work.items += 1;
         Ok(())
+    }
+
+    /// Adds what was measured of the stage's items.
+    pub(crate) fn timed(&mut self, stage: StageId, meter: &mut Meter) {
+        self.shared.waiting.lock().entries.timed(stage, meter.take());
     }
 
     /// Everything below `index` has been dealt with; `busy` if another item follows at once.

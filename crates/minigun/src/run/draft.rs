@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::events::Observer;
 use crate::exec::launch::Node;
 use crate::graph::Graph;
 use crate::limits::Limits;
 use crate::locked::Temporary;
+use crate::meter::Clock;
 use crate::plan::hooks::Hooks;
 
 /// What the builder gathered.
@@ -21,6 +23,9 @@ pub(crate) struct Draft {
     pub(crate) limits: Limits,
     /// SIGINT and SIGTERM stop the run.
     pub(crate) signals: bool,
+    pub(crate) observers: Vec<Observer>,
+    /// By which times are measured.
+    pub(crate) clock: Clock,
 }
 
 /// Something beside the graph that a run opens at its start and closes at its end.

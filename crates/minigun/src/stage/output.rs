@@ -61,6 +61,10 @@ impl<U> Output<U> {
         self.failed.is_some() || self.run.is_stopping()
     }
 
+    pub(crate) fn run(&self) -> &Shared {
+        &self.run
+    }
+
     #[inline]
     pub(crate) fn take_failure(&mut self) -> Option<Failure> {
         self.failed.take()

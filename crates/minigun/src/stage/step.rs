@@ -136,6 +136,7 @@ where
         }
         self.cells.pending_in.set(self.cells.pending_in.get() + 1);
         self.cells.pending_out.set(self.cells.pending_out.get() + emitted);
+        self.cells.pending_none.set(self.cells.pending_none.get() + u64::from(emitted == 0));
         Ok(())
     }
 

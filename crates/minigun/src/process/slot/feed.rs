@@ -16,6 +16,7 @@ use crate::process::protocol;
 use crate::queue::{Kept, Pop};
 use crate::stage::attempt::guarded;
 use crate::stage::exit::codec_failure;
+use crate::stats::WorkerState;
 
 impl<T: Send + 'static> Slot<'_, T> {
     /// How many items may be sent to the worker now.
@@ -154,6 +155,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             drop(ledger);
             return self.fail(self.zygote_error(error));
         }
+        self.stats.sent_bytes(out.len() as u64);
         let frame = Arc::new(out);
         for (range, what) in carried {
             self.desk.claims.offer(ledger.next());
@@ -178,6 +180,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
             if let Some(link) = &mut self.link {
                 link.send(frame);
+                self.figures.is(WorkerState::Working);
             }
             // Whoever is idle may find something behind it; the chain of calls ends with who finds nothing.
             self.block.crew.wake_idle(1);

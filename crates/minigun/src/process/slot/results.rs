@@ -1,6 +1,6 @@
 //! In: what a worker sends, and what becomes of each item.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Failed, Slot, Step};
 use crate::defaults::INIT_BOUND;
@@ -19,6 +19,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         match link.receive() {
             Input::Nothing => Ok(false),
             Input::Some => {
+                self.stats.received_bytes(link.take_received());
                 self.frames()?;
                 Ok(true)
             }
@@ -53,11 +54,13 @@ impl<T: Send + 'static> Slot<'_, T> {
             match frame.kind {
                 Kind::Hello => {
                     stage = stage.max(Stage::Starting);
+                    self.began();
                     link.said_hello();
                 }
                 Kind::Ready => {
                     stage = stage.max(Stage::Ready);
                     self.block.crew.started();
+                    self.shows_work();
                     step = self.journal(frame.payload);
                 }
                 Kind::Unready => {
@@ -100,9 +103,10 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     pub(super) fn journal(&mut self, bytes: &[u8]) -> Step {
         match protocol::decode_journal(bytes, self.shared.totals()) {
-            Ok((entries, work)) => {
+            Ok((mut entries, work)) => {
+                self.settle_waits(&mut entries);
                 self.pace.worked(work);
-                self.stats.busy(Duration::from_nanos(work.nanos));
+                self.figures.peaked(work.peak);
                 self.shared.settle_entries(entries);
                 Ok(())
             }
@@ -133,7 +137,9 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
         }
         self.stats.completed(completed);
+        self.figures.dealt_with(completed);
         self.block.queue.done(resolved);
+        self.shows_work();
         if step.is_err() {
             return Ok(step);
         }
@@ -178,6 +184,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             Left::Again(_) => self.block.policy.verdict(attempts, self.shared.spread()),
             Left::Spent(_) | Left::Unencoded(_) => self.block.policy.last_word(),
         };
+        self.figures.dealt_with(u64::from(!matches!((&verdict, &left), (Verdict::Retry(_), Left::Again(_)))));
         let policy_counts = attempts;
         let attempts = match &left {
             // This one had not been counted.
@@ -187,7 +194,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         };
         match (verdict, left) {
             (Verdict::Retry(wait), Left::Again(mut parcel)) => {
-                self.stats.retried();
+                self.shared.retried(self.block.stage, Some((number, &failure)));
                 parcel.attempts = policy_counts;
                 self.block.crew.put_off(parcel, Instant::now() + wait);
                 Ok(())
