@@ -76,6 +76,8 @@ mod journal;
 mod limits;
 mod locked;
 mod meter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod panics;
 mod pipeline;
 mod plan;

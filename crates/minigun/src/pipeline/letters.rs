@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::graph::{Mistake, StageId};
 use crate::plan::BlockDef;
 use crate::run::draft::Attached;
+use crate::run::handle::Handle;
 use crate::stage::letter_file::{Letter, LetterFile, Replay, into_file};
 use crate::stage::letters::{Dead, EncodeLetter, MakeLetters, to_file, to_port};
 use crate::wire::{Wire, WireFns};
@@ -59,7 +60,7 @@ impl<T: Send + 'static> Post<T> {
 }
 
 impl Attached for LetterFile {
-    fn open(&self) -> Result<(), Error> {
+    fn open(&self, _: &Handle) -> Result<(), Error> {
         LetterFile::open(self)
     }
 
@@ -69,7 +70,7 @@ impl Attached for LetterFile {
 }
 
 impl Attached for Replay {
-    fn open(&self) -> Result<(), Error> {
+    fn open(&self, _: &Handle) -> Result<(), Error> {
         self.begin();
         Ok(())
     }

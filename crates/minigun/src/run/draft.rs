@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::handle::Handle;
 use crate::error::Error;
 use crate::events::Observer;
 use crate::exec::launch::Node;
@@ -31,7 +32,7 @@ pub(crate) struct Draft {
 /// Something beside the graph that a run opens at its start and closes at its end.
 pub(crate) trait Attached: Send + Sync {
     /// After the fork, so that no worker process inherits what it opens.
-    fn open(&self) -> Result<(), Error> {
+    fn open(&self, _run: &Handle) -> Result<(), Error> {
         Ok(())
     }
 

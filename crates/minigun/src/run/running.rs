@@ -112,7 +112,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         Err(error) => shared.fail(error),
     }
     if !shared.is_halted()
-        && let Err(error) = inner.attached.iter().try_for_each(|attached| attached.open())
+        && let Err(error) = inner.attached.iter().try_for_each(|attached| attached.open(&handle))
     {
         shared.fail(error);
     }
