@@ -117,7 +117,7 @@ pub use plan::{Executor, cores};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use process::fuzz;
-pub use report::{Outcome, Report, StageReport};
+pub use report::{Limiting, Outcome, Report, StageReport};
 pub use run::exit::exit_code;
 pub use run::handle::Handle;
 pub use run::running::Running;
