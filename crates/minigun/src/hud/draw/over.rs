@@ -10,7 +10,8 @@ use super::super::input::KEYS;
 use super::super::model::{StageView, View};
 use super::super::text;
 use super::super::ui::{Over, Ui};
-use super::{fit, frame_of, look};
+use super::{frame_of, look};
+use crate::report::text::{cut, fitted};
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, ui: &Ui, over: Over) {
     match over {
@@ -48,7 +49,7 @@ fn bold(text: impl Into<String>) -> Span<'static> {
 }
 
 fn help() -> Vec<Line<'static>> {
-    let key = |(key, what): &(&str, &'static str)| Line::from(vec![bold(fit(key, 14)), Span::raw(*what)]);
+    let key = |(key, what): &(&str, &'static str)| Line::from(vec![bold(fitted(key, 14)), Span::raw(*what)]);
     KEYS.iter().map(key).collect()
 }
 
@@ -70,7 +71,7 @@ fn details(view: &View, at: usize, stage: &StageView) -> Vec<Line<'static>> {
     };
     let before = view.edges.iter().filter(|(_, to)| *to == at).map(|(from, _)| *from).collect();
     let behind = view.edges.iter().filter(|(from, _)| *from == at).map(|(_, to)| *to).collect();
-    let field = |name: &str, value: String| Line::from(vec![bold(fit(name, 10)), Span::raw(value)]);
+    let field = |name: &str, value: String| Line::from(vec![bold(fitted(name, 10)), Span::raw(value)]);
     let place = if stage.place.is_empty() { "the program" } else { &stage.place };
     let queue = stage.queue.map_or("-".to_string(), |queue| format!("{} of {}", queue.depth, queue.limit));
     let mut lines = vec![
@@ -93,7 +94,7 @@ fn details(view: &View, at: usize, stage: &StageView) -> Vec<Line<'static>> {
     lines.extend(failed.map(|failure| {
         let error = failure.error.lines().next().unwrap_or_default();
         let text = format!("{} item {}, attempt {}: {error}", failure.fate, failure.item, failure.attempts);
-        Line::from(Span::styled(fit(&text, 60).trim_end().to_string(), Style::new().fg(Color::Red)))
+        Line::from(Span::styled(cut(&text, 60), Style::new().fg(Color::Red)))
     }));
     lines
 }
@@ -114,7 +115,7 @@ fn progress(view: &View, width: usize) -> Vec<Line<'static>> {
                 let told = format!(" {}/{} in {eta}", text::count(items), text::count(total));
                 let room = width.saturating_sub(name_width + 2 + told.len());
                 Line::from(vec![
-                    bold(fit(&stage.name, name_width)),
+                    bold(fitted(&stage.name, name_width)),
                     Span::styled(
                         format!("▕{}▏", text::bar(items, total, room)),
                         Style::new().fg(Color::Green),
@@ -123,7 +124,7 @@ fn progress(view: &View, width: usize) -> Vec<Line<'static>> {
                 ])
             }
             None => Line::from(vec![
-                bold(fit(&stage.name, name_width)),
+                bold(fitted(&stage.name, name_width)),
                 Span::raw(format!(" {} sent, {}/s", text::count(items), text::rate(stage.rate))),
             ]),
         });
@@ -132,7 +133,7 @@ fn progress(view: &View, width: usize) -> Vec<Line<'static>> {
         let is_end = view.edges.iter().all(|(from, _)| *from != at);
         if is_end && !stage.is_source() {
             lines.push(Line::from(vec![
-                bold(fit(&stage.name, name_width)),
+                bold(fitted(&stage.name, name_width)),
                 Span::raw(format!(" {} arrived, {}/s", text::count(stage.items()), text::rate(stage.rate))),
             ]));
         }

@@ -9,7 +9,8 @@ use ratatui::widgets::Widget;
 use super::super::model::{QueueView, StageView, View};
 use super::super::text;
 use super::super::ui::{Pane, Ui};
-use super::{first_shown, fit, frame_of, look, right};
+use super::{first_shown, frame_of, look, right};
+use crate::report::text::fitted;
 
 const HEAD: Style = Style::new().fg(Color::Gray).add_modifier(Modifier::UNDERLINED);
 const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
@@ -28,18 +29,18 @@ pub(super) fn stages(buffer: &mut Buffer, area: Rect, view: &View, ui: &Ui) {
     let times = width >= always + BAR + 1 + 2 * (TIME + 1) + 10;
     let name = width
         .saturating_sub(always + if queue { BAR + 1 } else { 0 } + if times { 2 * (TIME + 1) } else { 0 });
-    let mut head = format!("  {} {} {}", fit("stage", name), right("items", NUMBER), right("/s", NUMBER));
+    let mut head = format!("  {} {} {}", fitted("stage", name), right("items", NUMBER), right("/s", NUMBER));
     if times {
         head.push_str(&format!(" {} {}", right("p50", TIME), right("p99", TIME)));
     }
     if queue {
-        head.push_str(&format!(" {}", fit("queue", BAR)));
+        head.push_str(&format!(" {}", fitted("queue", BAR)));
     }
     let row = |stage: &StageView, chosen: bool| {
         let (sign, color) = look(stage.status);
         let mut spans = vec![
             Span::styled(format!("{sign} "), Style::new().fg(color)),
-            Span::styled(fit(&stage.name, name), name_style(stage)),
+            Span::styled(fitted(&stage.name, name), name_style(stage)),
             Span::raw(format!(" {}", right(&text::count(stage.items()), NUMBER))),
             Span::styled(format!(" {}", right(&text::rate(stage.rate), NUMBER)), Style::new().fg(color)),
         ];
@@ -68,7 +69,7 @@ fn name_style(stage: &StageView) -> Style {
 
 /// Green with room, red when those before it must wait.
 fn queue_bar(queue: Option<QueueView>) -> (String, Color) {
-    let Some(QueueView { depth, limit }) = queue else { return (fit("-", BAR), Color::DarkGray) };
+    let Some(QueueView { depth, limit }) = queue else { return (fitted("-", BAR), Color::DarkGray) };
     let color = match depth * 100 / limit.max(1) {
         0..50 => Color::Green,
         50..90 => Color::Yellow,
@@ -85,8 +86,8 @@ pub(super) fn workers(buffer: &mut Buffer, area: Rect, view: &View, ui: &Ui) {
     let head = format!(
         "{} {} {} {} {} {}",
         right("pid", 7),
-        fit("stage", stage),
-        fit("state", 8),
+        fitted("stage", stage),
+        fitted("state", 8),
         right("items", NUMBER),
         right("memory", TIME),
         right("new", 3)
@@ -96,8 +97,8 @@ pub(super) fn workers(buffer: &mut Buffer, area: Rect, view: &View, ui: &Ui) {
         let memory = worker.memory.map_or("-".to_string(), text::bytes);
         let color = if worker.restarts > 0 { Color::Red } else { Color::Reset };
         Line::from(vec![
-            Span::raw(format!("{} {} ", right(&pid, 7), fit(&worker.stage, stage))),
-            Span::raw(format!("{} {} ", fit(&worker.state, 8), right(&text::count(worker.items), NUMBER))),
+            Span::raw(format!("{} {} ", right(&pid, 7), fitted(&worker.stage, stage))),
+            Span::raw(format!("{} {} ", fitted(&worker.state, 8), right(&text::count(worker.items), NUMBER))),
             Span::raw(format!("{} ", right(&memory, TIME))),
             Span::styled(right(&text::count(worker.restarts), 3), Style::new().fg(color)),
         ])
@@ -118,7 +119,7 @@ pub(super) fn failures(buffer: &mut Buffer, area: Rect, view: &View, ui: &Ui) {
         );
         let shown: String = text.chars().skip(from).collect();
         let line =
-            Line::from(Span::styled(fit(&shown, usize::from(inside.width)), Style::new().fg(Color::Red)));
+            Line::from(Span::styled(fitted(&shown, usize::from(inside.width)), Style::new().fg(Color::Red)));
         if ui.focus == Pane::Failures && at == first { line.patch_style(CHOSEN) } else { line }
     });
     let rows: Vec<_> = rows.collect();
