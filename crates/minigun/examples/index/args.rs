@@ -9,13 +9,14 @@ use lexopt::{Arg, Parser, ValueExt};
 pub(crate) const HELP: &str = "\
 Keeps a full-text index of a folder in an SQLite file.
 
-Usage: index [FOLDER] [--db FILE] [--processes N] [--find WORDS]
+Usage: index [FOLDER] [--db FILE] [--processes N] [--hud] [--find WORDS]
 
   FOLDER          the folder to index (default: the current one); hidden files and what
                   .gitignore and .ignore name are left out, symbolic links are not followed
   --db FILE       the index (default: index.db in the current folder); one file may hold
                   several folders, a second run over a folder brings its rows up to date
   --processes N   worker processes that parse (default: one per CPU, at least 2)
+  --hud           a live view of the run on the terminal (built with `--features hud`)
   --find WORDS    print the ten best hits that hold all WORDS; without FOLDER nothing is
                   indexed, only searched
   -h, --help      print this
@@ -24,7 +25,7 @@ Usage: index [FOLDER] [--db FILE] [--processes N] [--find WORDS]
 #[derive(Debug, PartialEq)]
 pub(crate) enum Request {
     Help,
-    Index { folder: PathBuf, db: PathBuf, processes: usize, find: Option<String> },
+    Index { folder: PathBuf, db: PathBuf, processes: usize, hud: bool, find: Option<String> },
     Search { db: PathBuf, words: String },
 }
 
@@ -36,12 +37,15 @@ fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
     let mut folder = None;
     let mut db = PathBuf::from("index.db");
     let mut processes = None;
+    let mut hud = false;
     let mut find = None;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Request::Help),
             Arg::Long("db") => db = parser.value()?.into(),
             Arg::Long("processes") => processes = Some(parser.value()?.parse::<NonZeroUsize>()?),
+            Arg::Long("hud") if cfg!(feature = "hud") => hud = true,
+            Arg::Long("hud") => return Err("--hud: this was built without the feature `hud`".into()),
             Arg::Long("find") => find = Some(parser.value()?.string()?),
             Arg::Value(value) if folder.is_none() => folder = Some(PathBuf::from(value)),
             other => return Err(other.unexpected()),
@@ -53,6 +57,7 @@ fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
             folder: folder.unwrap_or_else(|| ".".into()),
             db,
             processes: processes.map_or_else(default_processes, NonZeroUsize::get),
+            hud,
             find,
         },
     })
@@ -79,7 +84,8 @@ mod tests {
     }
 
     fn index(folder: &str, db: &str, processes: usize, find: Option<&str>) -> Request {
-        Request::Index { folder: folder.into(), db: db.into(), processes, find: find.map(str::to_owned) }
+        let (hud, find) = (false, find.map(str::to_owned));
+        Request::Index { folder: folder.into(), db: db.into(), processes, hud, find }
     }
 
     #[test]
@@ -100,6 +106,15 @@ mod tests {
     fn values() {
         assert_eq!(accepted("docs --db=x.db --processes 3"), index("docs", "x.db", 3, None));
         assert_eq!(accepted("--processes=3 -- --db"), index("--db", "index.db", 3, None));
+    }
+
+    #[test]
+    fn the_live_view_is_there_if_it_was_built_in() {
+        match request("--hud") {
+            Ok(Request::Index { hud, .. }) => assert!(hud && cfg!(feature = "hud")),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => assert!(!cfg!(feature = "hud") && error.to_string().contains("feature")),
+        }
     }
 
     #[test]
