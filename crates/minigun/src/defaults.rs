@@ -53,6 +53,10 @@ pub const LAST_WORDS_LINES: usize = 20;
 pub const LAST_WORDS_BYTES: usize = 4 << 10;
 /// Events that wait for an observer; what comes while there are so many is missed.
 pub const HELD_EVENTS: usize = 4096;
+/// Where there is no terminal, a line tells of the progress so often.
+pub const PROGRESS_LINES: Duration = Duration::from_secs(5);
+/// On a terminal, progress is drawn so often.
+pub const PROGRESS_DRAWN: Duration = Duration::from_millis(125);
 /// Failures of one stage whose text is kept for the report.
 pub const KEPT_FAILURES: usize = 10;
 
@@ -114,6 +118,11 @@ fn table() -> String {
             "fixed",
         ),
         ("events that wait for a slow observer", HELD_EVENTS.to_string(), "fixed"),
+        (
+            "progress: a line, a drawing on a terminal",
+            format!("every {}, every {}", seconds(PROGRESS_LINES), seconds(PROGRESS_DRAWN)),
+            "`Pipeline::progress`, `MINIGUN_PROGRESS`",
+        ),
         ("failed items kept in the report, per stage", KEPT_FAILURES.to_string(), "fixed"),
     ];
     let mut table = String::from("| what | default | set by |\n|---|---|---|\n");

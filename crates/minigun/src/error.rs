@@ -112,6 +112,14 @@ pub enum Error {
         /// Who asked for it.
         by: StopCause,
     },
+    /// A variable of the environment says what nobody understands.
+    #[error("{variable}: {cause}")]
+    Environment {
+        /// Its name.
+        variable: &'static str,
+        /// What is wrong with it, and what it may be.
+        cause: String,
+    },
     /// Signals cannot be handled here.
     #[error("the signals SIGINT and SIGTERM cannot be handled here: {source}")]
     Signals {

@@ -78,6 +78,7 @@ mod locked;
 mod meter;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+mod observe;
 mod panics;
 mod pipeline;
 mod plan;
@@ -100,6 +101,8 @@ pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, 
 pub use graph::Mistake;
 pub use limits::Warning;
 pub use locked::{Committed, LockedFile, Record, Records};
+pub use observe::progress::{Progress, UnknownProgress};
+pub use observe::screen::aside;
 pub use pipeline::Pipeline;
 pub use pipeline::block::Tail;
 pub use pipeline::ends::{Collected, Folded, Receiver};

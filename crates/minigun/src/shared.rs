@@ -1,5 +1,6 @@
 //! What all workers of one run share: its figures, its stop, its first error.
 
+use std::any::Any;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     names: Vec<String>,
     bus: Arc<Bus>,
     screen: OnceLock<Screen>,
+    entering: OnceLock<Entering>,
     on_failure: Mutex<Arc<[FailureHook]>>,
     stopping: AtomicBool,
     halted: AtomicBool,
@@ -55,6 +57,10 @@ pub(crate) type FailureHook = Box<dyn Fn(&FailedItem) -> Result<(), Failure> + S
 
 /// Calls what writes to the terminal while nothing else is drawn there.
 pub(crate) type Screen = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// Called on a thread on which a worker begins, with its stage and place; what it gives is dropped there when the
+/// worker ends.
+pub(crate) type Entering = Box<dyn Fn(&str, usize) -> Box<dyn Any> + Send + Sync>;
 
 /// Something that a stop must wake and end.
 pub(crate) trait Halt: Send + Sync {
@@ -107,6 +113,7 @@ impl Shared {
             names,
             bus: Bus::new(),
             screen: OnceLock::new(),
+            entering: OnceLock::new(),
             on_failure: Mutex::new(Arc::default()),
             stopping: AtomicBool::new(false),
             halted: AtomicBool::new(false),
@@ -173,6 +180,17 @@ impl Shared {
             Some(screen) => screen(write),
             None => write(),
         }
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(crate) fn set_entering(&self, entering: Entering) {
+        // The first stands: all of them would do the same.
+        let _ = self.entering.set(entering);
+    }
+
+    /// A worker begins on this thread, and ends with what is given back.
+    pub(crate) fn enter(&self, stage: StageId, worker: usize) -> Option<Box<dyn Any>> {
+        self.entering.get().map(|entering| entering(&self.stage_name(stage), worker))
     }
 
     /// A stage's name, as the report has it.

@@ -168,6 +168,7 @@ const FLOORS: [&[&str]; 12] = [
     &["process"],
     &["exec"],
     &["run"],
+    &["observe"],
     &["pipeline"],
     // What is made for the users of a pipeline, out of its public parts.
     &["testing", "hud", "metrics"],

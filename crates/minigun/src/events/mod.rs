@@ -11,6 +11,9 @@ use crate::limits::Warning;
 pub use bus::Observing;
 pub(crate) use bus::{Bus, Closed, Observer};
 
+/// Begins a line that carries what was told to `tracing` in a worker: level, target and message, between tabs.
+pub(crate) const FORWARDED: u8 = 0x1e;
+
 /// Something that happened in a run; see [`Pipeline::observe`](crate::Pipeline::observe).
 ///
 /// Only what is rare is told: what happens to every item is counted in the [figures](crate::StageFigures).

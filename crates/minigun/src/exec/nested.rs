@@ -221,7 +221,11 @@ impl<T: Send + 'static> Team<T> {
                 outer: Arc::clone(&team.outer),
             };
             let name = format!("{}/{worker}", block.name);
-            team.threads.push(thread::Builder::new().name(name).spawn(move || thread.work())?);
+            team.threads.push(thread::Builder::new().name(name).spawn(move || {
+                let run = Arc::clone(&thread.run);
+                let _inside = run.enter(thread.block.stage, worker);
+                thread.work();
+            })?);
         }
         Ok(team)
     }

@@ -36,6 +36,7 @@ impl<U: Send + 'static> Node for SourceNode<U> {
         launch.spawn(&self.name.clone(), move |holds| {
             let (stage, run) = (self.stage, Arc::clone(&shared));
             run.worker_began(stage, &worker);
+            let _inside = run.enter(stage, worker.place());
             self.serve(shared, &worker, holds);
             run.worker_retired(stage, &worker);
             run.worker_ended(stage, &worker);

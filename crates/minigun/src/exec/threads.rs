@@ -171,6 +171,7 @@ impl<T: Send + 'static> Team<T> {
     /// One worker, which takes up to `most` items at once.
     fn work(&self, shared: &Arc<Shared>, figures: &WorkerStats, holds: Holds, most: usize) {
         shared.worker_began(self.stage, figures);
+        let _inside = shared.enter(self.stage, figures.place());
         self.serve(shared, figures, holds, most);
         shared.worker_retired(self.stage, figures);
         shared.worker_ended(self.stage, figures);

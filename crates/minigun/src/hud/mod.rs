@@ -137,10 +137,9 @@ fn open(run: &Handle, then: Then) -> io::Result<Hud> {
     let control = Arc::new(Control::default());
     let (ours, run) = (Arc::clone(&control), run.clone());
     let show = move || {
-        let mut sampler = Sampler::new(run.clone());
         let outcome = match screen {
             Some(screen) => {
-                let outcome = screen::show(screen, &mut sampler, &run, &ours);
+                let outcome = screen::show(screen, Sampler::new(run.clone()), &run, &ours);
                 if then == Then::Ends {
                     return outcome;
                 }
@@ -148,7 +147,7 @@ fn open(run: &Handle, then: Then) -> io::Result<Hud> {
             }
             None => Ok(()),
         };
-        lines::show(&mut sampler, &ours);
+        lines::show(&run, &ours);
         outcome
     };
     let thread = thread::Builder::new().name("mg:hud".into()).spawn(show)?;

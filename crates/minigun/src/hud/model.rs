@@ -15,6 +15,19 @@ pub(super) struct View {
     pub(super) workers: Vec<WorkerView>,
     /// The last ones, the newest first.
     pub(super) failures: Vec<FailureView>,
+    /// How far it is, block by block.
+    pub(super) progress: Vec<ProgressView>,
+    /// How much of it is done and how long it will take, as far as that is known.
+    pub(super) summary: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ProgressView {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) done: u64,
+    /// Of so many, as far as that is known.
+    pub(super) of: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,8 +78,6 @@ pub(super) struct StageView {
     pub(super) p99: Option<Duration>,
     pub(super) queue: Option<QueueView>,
     pub(super) busy: Duration,
-    /// Items the source will send in all, if that is known.
-    pub(super) total: Option<u64>,
     pub(super) failed: u64,
     pub(super) retried: u64,
     pub(super) skipped: u64,

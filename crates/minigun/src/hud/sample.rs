@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::model::{FailureView, QueueView, RunState, StageView, Status, View, WorkerView};
+use super::model::{FailureView, ProgressView, QueueView, RunState, StageView, Status, View, WorkerView};
 use super::rates::Rates;
+use crate::observe::outlook::Watcher;
 use crate::run::handle::Handle;
 use crate::stats::WorkerState;
 
@@ -18,6 +19,7 @@ pub(super) struct Sampler {
     run: Handle,
     began: Instant,
     rates: Rates,
+    watcher: Watcher,
     /// When the run was seen to be over; its clock then stands.
     over: Option<Duration>,
     error: Option<String>,
@@ -27,11 +29,16 @@ pub(super) struct Sampler {
 
 impl Sampler {
     pub(super) fn new(run: Handle) -> Self {
-        Sampler { run, began: Instant::now(), rates: Rates::default(), over: None, error: None, read: None }
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.run.0.shared.is_over()
+        let watcher = Watcher::new(&run.0.graph);
+        Sampler {
+            run,
+            watcher,
+            began: Instant::now(),
+            rates: Rates::default(),
+            over: None,
+            error: None,
+            read: None,
+        }
     }
 
     /// The run now. Figures are at most [`EVERY`] old; the clock is that of this moment.
@@ -74,7 +81,16 @@ impl Sampler {
             ..View::default()
         };
         let mut ended = Vec::new();
-        for report in self.run.stats() {
+        let reports = self.run.stats();
+        let outlook = self.watcher.look(&reports, now);
+        view.summary = outlook.summary();
+        view.progress.extend(outlook.rows.iter().map(|row| ProgressView {
+            name: row.name.clone(),
+            text: row.text(),
+            done: row.done,
+            of: row.of.filter(|of| *of > 0),
+        }));
+        for report in reports {
             let figures = &report.figures;
             let failures = report.failures.iter().map(|failed| FailureView {
                 stage: failed.stage.clone(),
@@ -103,7 +119,6 @@ impl Sampler {
                 p50: timed.then_some(figures.latency.p50),
                 p99: timed.then_some(figures.latency.p99),
                 queue: figures.queue.map(|queue| QueueView { depth: queue.depth, limit: queue.limit }),
-                total: figures.expected,
                 failed: figures.failed,
                 retried: figures.retried,
                 skipped: figures.skipped,

@@ -26,7 +26,7 @@ const HEAL: Duration = Duration::from_secs(2);
 /// What the terminal says; it is given back all the same.
 pub(super) fn show(
     mut screen: Screen,
-    sampler: &mut Sampler,
+    mut sampler: Sampler,
     run: &Handle,
     control: &Control,
 ) -> io::Result<()> {

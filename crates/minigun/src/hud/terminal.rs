@@ -17,6 +17,7 @@ use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 
+use crate::observe::screen::TAKEN;
 use crate::sync::Mutex;
 
 /// The terminal, held by the one view of the program.
@@ -53,16 +54,14 @@ impl Screen {
             }
             *held = Some(Pid::current());
         }
+        TAKEN.store(true, Ordering::Relaxed);
         give_back_before_panics();
         let taken = enter().and_then(|()| {
             let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
             terminal.clear()?;
             Ok(Screen { terminal })
         });
-        taken.inspect_err(|_| {
-            give_back();
-            *HELD.lock() = None;
-        })
+        taken.inspect_err(|_| let_go())
     }
 
     /// Draws a frame. A terminal that was given back for a panic of another thread is taken again.
@@ -86,9 +85,14 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back();
-        *HELD.lock() = None;
+        let_go();
     }
+}
+
+fn let_go() {
+    give_back();
+    TAKEN.store(false, Ordering::Relaxed);
+    *HELD.lock() = None;
 }
 
 fn enter() -> io::Result<()> {

@@ -7,7 +7,7 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::draw::draw;
-use super::model::{FailureView, QueueView, RunState, StageView, Status, View, WorkerView};
+use super::model::{FailureView, ProgressView, QueueView, RunState, StageView, Status, View, WorkerView};
 use super::ui::{Over, Pane, Ui};
 
 fn picture(view: &View, ui: &Ui, (width, height): (u16, u16)) -> String {
@@ -162,7 +162,14 @@ fn a_run_that_has_failed() {
 fn what_lies_over_the_view() {
     let mut view = small();
     view.state = RunState::Stopping;
-    view.stages[0].total = Some(20_000);
+    let row =
+        |name: &str, done, of, text: &str| ProgressView { name: name.into(), done, of, text: text.into() };
+    view.progress = vec![
+        row("read", 12_900, Some(20_000), "12,900 of 20,000, 440/s"),
+        row("parse", 12_345, Some(20_000), "12,345 of 20,000, 431/s"),
+        row("store", 12_340, None, "12,340, 430/s"),
+    ];
+    view.summary = "61 %, 0:17 left".to_string();
     for over in [Over::Help, Over::Quit, Over::Details, Over::Progress] {
         let ui = Ui { over: Some(over), selected: 1, paused: true, ..Ui::default() };
         insta::assert_snapshot!(format!("over_{over:?}").to_lowercase(), picture(&view, &ui, (90, 24)));

@@ -32,15 +32,6 @@ pub(super) fn bytes(n: u64) -> String {
     format!("{scaled:.0}P")
 }
 
-/// How long a run has been under way: `0:07`, `12:34`, `1:02:03`.
-pub(super) fn clock(time: Duration) -> String {
-    let s = time.as_secs();
-    match s / 3600 {
-        0 => format!("{}:{:02}", s / 60, s % 60),
-        hours => format!("{hours}:{:02}:{:02}", s / 60 % 60, s % 60),
-    }
-}
-
 /// A bar of `width` columns, filled by the part of `whole`, in eighths of a column.
 pub(super) fn bar(part: u64, whole: u64, width: usize) -> String {
     const EIGHTHS: [char; 8] = [' ', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
@@ -89,7 +80,6 @@ mod tests {
     fn times_and_bytes_fit_six_columns() {
         assert_eq!(time(None), "-");
         assert_eq!([0, 512, 1536, 23 << 20, 3 << 30].map(bytes), ["0B", "512B", "1.5K", "23M", "3.0G"]);
-        assert_eq!([7, 754, 3723].map(|s| clock(Duration::from_secs(s))), ["0:07", "12:34", "1:02:03"]);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Endpoint {
 }
 
 impl Attached for Inner {
-    fn open(&self, run: &Handle) -> Result<(), Error> {
+    fn begin(&self, run: &Handle) -> Result<(), Error> {
         let refused = |source| Error::Metrics { address: self.asked.clone(), source };
         let listener = TcpListener::bind(&*self.asked).map_err(refused)?;
         *self.bound.lock() = Some(listener.local_addr().map_err(refused)?);

@@ -13,7 +13,6 @@ use crate::error::Error;
 use crate::graph::{Mistake, StageId};
 use crate::plan::BlockDef;
 use crate::run::draft::Attached;
-use crate::run::handle::Handle;
 use crate::stage::letter_file::{Letter, LetterFile, Replay, into_file};
 use crate::stage::letters::{Dead, EncodeLetter, MakeLetters, to_file, to_port};
 use crate::wire::{Wire, WireFns};
@@ -60,7 +59,7 @@ impl<T: Send + 'static> Post<T> {
 }
 
 impl Attached for LetterFile {
-    fn open(&self, _: &Handle) -> Result<(), Error> {
+    fn open(&self) -> Result<(), Error> {
         LetterFile::open(self)
     }
 
@@ -70,7 +69,7 @@ impl Attached for LetterFile {
 }
 
 impl Attached for Replay {
-    fn open(&self, _: &Handle) -> Result<(), Error> {
+    fn open(&self) -> Result<(), Error> {
         self.begin();
         Ok(())
     }

@@ -24,6 +24,9 @@ use crate::events::Event;
 use crate::failure::{FailedItem, StageResult};
 use crate::locked::{LockedFile, Temporary};
 use crate::meter::Clock;
+use crate::observe::progress::{self, Progress};
+#[cfg(feature = "tracing")]
+use crate::observe::trace;
 use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
@@ -171,6 +174,50 @@ impl Pipeline {
     /// ```
     pub fn observe(&self, f: impl FnMut(&Event) + Send + 'static) -> &Self {
         self.home.draft.lock().observers.push(Box::new(f));
+        self
+    }
+
+    /// Shows how far the run is, on standard error: bars if that is a terminal, else a line every few seconds and one
+    /// at the end.
+    ///
+    /// Where the source's iterator knows exactly how many items it has, so that its end is known, there is a
+    /// percentage and the time that is left, by what stages made of their items until now; else there are counts and
+    /// rates. Bars are gone when the run is over, before the `after_run` hooks.
+    ///
+    /// `MINIGUN_PROGRESS` in the environment (`auto`, `bars`, `lines`, `off`) has the last word. It says nothing to
+    /// a pipeline that does not ask for progress.
+    ///
+    /// What workers print to standard error stands above the bars. What the program itself prints to the terminal
+    /// meanwhile goes through [`aside`](crate::aside), or the bars may stand in its lines; what is redirected never
+    /// has bars in it.
+    ///
+    /// # Errors
+    /// The run ends with [`Error::Environment`] if the variable says anything else.
+    pub fn progress(&self) -> &Self {
+        self.progress_as(Progress::Auto)
+    }
+
+    /// As [`progress`](Self::progress), in the way that is asked for.
+    pub fn progress_as(&self, progress: Progress) -> &Self {
+        self.home.attach(progress::Attachment::new(progress));
+        self
+    }
+
+    /// Tells the subscriber of `tracing` that is the default one now, on this thread, what happens in the run: a span
+    /// for the run (`run`), its stages (`stage`) and workers (`worker`), and an event for everything
+    /// [rare](Event). Targets are `minigun`, and `minigun::stderr` for the lines that worker processes print.
+    ///
+    /// What closures tell `tracing` stands in the span of their worker where that is a thread. In a worker process
+    /// it is written as a line to the worker's standard error, taken for what it is by the program, not shown there,
+    /// and told to the subscriber in the worker's span, with the target `minigun::worker` and the field `code` for the
+    /// target it had. Its fields are then part of the message; what is above 3 KiB of it is cut off, and the
+    /// closures' own spans stay in the worker. Threads that a closure in a worker process starts by itself use the
+    /// worker's copy of the program's subscriber, which should then write to standard error.
+    #[cfg(feature = "tracing")]
+    pub fn trace(&self) -> &Self {
+        let tracer = trace::Tracer::new();
+        self.home.attach(Arc::new(trace::Attachment(Arc::clone(&tracer))));
+        self.home.draft.lock().observers.push(tracer.observer());
         self
     }
 

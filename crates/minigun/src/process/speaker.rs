@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::board::Claims;
-use crate::events::{Event, WorkerId};
+use crate::events::{Event, FORWARDED, WorkerId};
 use crate::graph::StageId;
 use crate::shared::Shared;
 
@@ -14,9 +14,6 @@ pub(crate) struct Speaker {
     pub(crate) place: usize,
     pub(crate) claims: Claims,
 }
-
-/// Begins a line that carries what was told to `tracing` in a worker: level, target and message, between tabs.
-pub(crate) const FORWARDED: u8 = 0x1e;
 
 impl Speaker {
     /// Tells of a line, or a part of a long one.

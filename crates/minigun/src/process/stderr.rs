@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use minigun_os::{Event, Interest, Pid, PipeReader, PipeWriter, Watch, pipe, poll};
 
-use super::speaker::{FORWARDED, Speaker};
+use super::speaker::Speaker;
 use crate::defaults::{GRACE, LAST_WORDS_BYTES};
 use crate::error::Error;
+use crate::events::FORWARDED;
 use crate::shared::Shared;
 use crate::sync::{Condvar, Mutex};
 

@@ -83,6 +83,8 @@ impl<T: Send + 'static> WorkerProgram<T> {
             limits::await_debugger(block);
         }
         send(socket, Kind::Hello, 0, &[])?;
+        // For the worker's whole life.
+        std::mem::forget(run.enter(self.stage, 0));
         // A run may have been started inside an attempt of another one.
         journal::leave_behind();
         stats::take_misuse();

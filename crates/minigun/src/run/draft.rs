@@ -31,8 +31,20 @@ pub(crate) struct Draft {
 
 /// Something beside the graph that a run opens at its start and closes at its end.
 pub(crate) trait Attached: Send + Sync {
+    /// Before the fork: what workers are to know of it.
+    fn prepare(&self, handle: &Handle) -> Result<(), Error> {
+        let _ = handle;
+        Ok(())
+    }
+
     /// After the fork, so that no worker process inherits what it opens.
-    fn open(&self, _run: &Handle) -> Result<(), Error> {
+    fn open(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// After all of them are open: for what looks at the run.
+    fn begin(&self, handle: &Handle) -> Result<(), Error> {
+        let _ = handle;
         Ok(())
     }
 

@@ -91,6 +91,9 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         observing,
         started: Instant::now(),
     };
+    if let Err(error) = inner.attached.iter().try_for_each(|attached| attached.prepare(&handle)) {
+        shared.fail(error);
+    }
     shared.set_on_failure(std::mem::take(&mut hooks.on_failure));
     let before_run = std::mem::take(&mut hooks.before_run);
     let before_fork = std::mem::take(&mut hooks.before_fork);
@@ -112,7 +115,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         Err(error) => shared.fail(error),
     }
     if !shared.is_halted()
-        && let Err(error) = inner.attached.iter().try_for_each(|attached| attached.open(&handle))
+        && let Err(error) = open(&inner.attached, &handle)
     {
         shared.fail(error);
     }
@@ -134,6 +137,11 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         }
     }
     Ok(Running { handle, inner: Some(inner) })
+}
+
+fn open(attached: &[Arc<dyn Attached>], handle: &Handle) -> Result<(), Error> {
+    attached.iter().try_for_each(|attached| attached.open())?;
+    attached.iter().try_for_each(|attached| attached.begin(handle))
 }
 
 /// What observers are called in errors.

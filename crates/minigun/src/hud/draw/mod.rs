@@ -14,6 +14,7 @@ use ratatui::widgets::{Block, BorderType, Widget};
 use super::model::{RunState, Status, View};
 use super::text;
 use super::ui::{Pane, Ui};
+use crate::observe::outlook::clock;
 use crate::report::text::width;
 
 /// Draws all of it.
@@ -106,7 +107,7 @@ fn status(buffer: &mut Buffer, area: Rect, view: &View, ui: &Ui) {
     let mut spans = vec![
         Span::styled(format!(" {} ", word.to_uppercase()), Style::new().fg(Color::Black).bg(color)),
         Span::styled(format!(" {} ", view.pipeline), Style::new().add_modifier(Modifier::BOLD)),
-        Span::raw(text::clock(view.elapsed)),
+        Span::raw(clock(view.elapsed)),
     ];
     if ui.paused {
         let style = Style::new().fg(Color::Black).bg(Color::Magenta);

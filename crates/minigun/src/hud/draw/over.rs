@@ -7,11 +7,12 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Widget};
 
 use super::super::input::KEYS;
-use super::super::model::{StageView, View};
+use super::super::model::{ProgressView, StageView, View};
 use super::super::text;
 use super::super::ui::{Over, Ui};
 use super::{frame_of, look};
-use crate::report::text::{cut, fitted};
+use crate::observe::outlook::clock;
+use crate::report::text::{cut, fitted, width as columns};
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, ui: &Ui, over: Over) {
     match over {
@@ -99,45 +100,27 @@ fn details(view: &View, at: usize, stage: &StageView) -> Vec<Line<'static>> {
     lines
 }
 
-/// How far the sources are, and what has arrived at the ends.
+/// How far each block is, and the whole.
 fn progress(view: &View, width: usize) -> Vec<Line<'static>> {
-    let name_width = 16.min(width / 3);
-    let mut lines = Vec::new();
-    for stage in view.stages.iter().filter(|stage| stage.is_source()) {
-        let items = stage.items();
-        lines.push(match stage.total {
-            Some(total) => {
-                let left = total.saturating_sub(items);
-                let eta = match stage.rate > 0.05 {
-                    true => text::clock(std::time::Duration::from_secs_f64(left as f64 / stage.rate)),
-                    false => "-".to_string(),
-                };
-                let told = format!(" {}/{} in {eta}", text::count(items), text::count(total));
-                let room = width.saturating_sub(name_width + 2 + told.len());
-                Line::from(vec![
-                    bold(fitted(&stage.name, name_width)),
-                    Span::styled(
-                        format!("▕{}▏", text::bar(items, total, room)),
-                        Style::new().fg(Color::Green),
-                    ),
-                    Span::raw(told),
-                ])
-            }
-            None => Line::from(vec![
-                bold(fitted(&stage.name, name_width)),
-                Span::raw(format!(" {} sent, {}/s", text::count(items), text::rate(stage.rate))),
-            ]),
-        });
-    }
-    for (at, stage) in view.stages.iter().enumerate() {
-        let is_end = view.edges.iter().all(|(from, _)| *from != at);
-        if is_end && !stage.is_source() {
-            lines.push(Line::from(vec![
-                bold(fitted(&stage.name, name_width)),
-                Span::raw(format!(" {} arrived, {}/s", text::count(stage.items()), text::rate(stage.rate))),
-            ]));
-        }
-    }
-    lines.push(Line::from(format!("{} under way", text::clock(view.elapsed))));
+    let name = view.progress.iter().map(|row| columns(&row.name)).max().unwrap_or(0).min(width / 3);
+    let told = view.progress.iter().map(|row| columns(&row.text)).max().unwrap_or(0).min(width / 2);
+    let room = width.saturating_sub(name + told + 5);
+    let row = |row: &ProgressView| {
+        let bar = match row.of {
+            Some(of) => format!(" ▕{}▏ ", text::bar(row.done, of, room)),
+            None => " ".repeat(room + 4),
+        };
+        Line::from(vec![
+            bold(fitted(&row.name, name)),
+            Span::styled(bar, Style::new().fg(Color::Green)),
+            Span::raw(cut(&row.text, told)),
+        ])
+    };
+    let mut lines: Vec<_> = view.progress.iter().map(row).collect();
+    let so_far = format!("{} under way", clock(view.elapsed));
+    lines.push(Line::from(match view.summary.as_str() {
+        "" => so_far,
+        summary => format!("{so_far}, {summary}"),
+    }));
     lines
 }
