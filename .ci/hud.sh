@@ -54,7 +54,7 @@ shows 'prompt>'
 
 step "a run is shown: graph, stages, workers, failures, status"
 keys "$program" Enter
-for text in '─ fetch ─' '─ stages ━' 'workers [0-9]+' 'last failures' 'RUNNING  hud' '▶ parse .*[0-9]' '• *│|│ *• *│|▼'; do shows "$text"; done
+for text in '─ fetch ─' '┏ stages ━' 'workers [0-9]+' 'last failures' 'RUNNING  hud' '▶ parse .*[0-9]' '▼' '•'; do shows "$text"; done
 shows ' [0-9]+ parse +(working|waiting|starting)'
 shows 'skipped [0-9]+ of parse: page'
 

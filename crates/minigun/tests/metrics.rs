@@ -1,5 +1,6 @@
 //! The metrics of a run are Prometheus text in every line, tell what the report tells, and end with the run.
 #![cfg(feature = "metrics")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
 mod common;
 

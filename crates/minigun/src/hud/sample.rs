@@ -1,12 +1,17 @@
 //! Reads a run: what its handle tells, as the view shows it.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::model::{FailureView, ProgressView, QueueView, RunState, StageView, Status, View, WorkerView};
 use super::rates::Rates;
+use crate::events::{Event, Observing};
+use crate::failure::FailedItem;
 use crate::observe::outlook::Watcher;
 use crate::run::handle::Handle;
 use crate::stats::WorkerState;
+use crate::sync::Mutex;
 
 /// Failures that are listed.
 const FAILURES: usize = 50;
@@ -20,6 +25,10 @@ pub(super) struct Sampler {
     began: Instant,
     rates: Rates,
     watcher: Watcher,
+    /// The last ones, the newest first.
+    failures: Arc<Mutex<VecDeque<FailureView>>>,
+    /// While it is held, failures are told.
+    _observing: Option<Observing>,
     /// When the run was seen to be over; its clock then stands.
     over: Option<Duration>,
     error: Option<String>,
@@ -30,9 +39,23 @@ pub(super) struct Sampler {
 impl Sampler {
     pub(super) fn new(run: Handle) -> Self {
         let watcher = Watcher::new(&run.0.graph);
+        let earlier = run.stats().into_iter().flat_map(|report| report.failures);
+        let earlier: VecDeque<_> = earlier.map(|failed| shown(&failed)).take(FAILURES).collect();
+        let failures = Arc::new(Mutex::new(earlier));
+        let ours = Arc::clone(&failures);
+        // Without a thread for it there are those of before.
+        let observing = run.observe(move |event| {
+            if let Event::ItemFailed { item } = event {
+                let mut failures = ours.lock();
+                failures.truncate(FAILURES - 1);
+                failures.push_front(shown(item));
+            }
+        });
         Sampler {
             run,
             watcher,
+            failures,
+            _observing: observing.ok(),
             began: Instant::now(),
             rates: Rates::default(),
             over: None,
@@ -92,14 +115,6 @@ impl Sampler {
         }));
         for report in reports {
             let figures = &report.figures;
-            let failures = report.failures.iter().map(|failed| FailureView {
-                stage: failed.stage.clone(),
-                item: failed.item,
-                attempts: failed.attempts,
-                fate: failed.fate.to_string(),
-                error: failed.error.clone(),
-            });
-            view.failures.extend(failures);
             view.workers.extend(report.workers.iter().map(|worker| WorkerView {
                 pid: worker.pid,
                 stage: report.name.clone(),
@@ -129,8 +144,9 @@ impl Sampler {
                 ..StageView::default()
             });
         }
-        view.failures.reverse();
-        view.failures.truncate(FAILURES);
+        // Processes first: there is more to be told of them.
+        view.workers.sort_by_key(|worker| worker.pid.is_none());
+        view.failures.extend(self.failures.lock().iter().cloned());
         let rates = self.rates.read(now, view.stages.iter().map(StageView::items).collect());
         for (at, (stage, rate)) in view.stages.iter_mut().zip(rates).enumerate() {
             stage.rate = if over { 0.0 } else { rate };
@@ -143,6 +159,16 @@ impl Sampler {
             };
         }
         view
+    }
+}
+
+fn shown(failed: &FailedItem) -> FailureView {
+    FailureView {
+        stage: failed.stage.clone(),
+        item: failed.item,
+        attempts: failed.attempts,
+        fate: failed.fate.to_string(),
+        error: failed.error.clone(),
     }
 }
 

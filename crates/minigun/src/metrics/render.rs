@@ -40,7 +40,9 @@ const TIMES: [Time; 3] = [
     ("waited_for_room_seconds_total", "Time results found no room behind.", |f| f.waited_for_room),
 ];
 
-const QUANTILES: [(&str, fn(&StageFigures) -> Duration); 4] = [
+type Quantile = (&'static str, fn(&StageFigures) -> Duration);
+
+const QUANTILES: [Quantile; 4] = [
     ("0.5", |f| f.latency.p50),
     ("0.9", |f| f.latency.p90),
     ("0.99", |f| f.latency.p99),
