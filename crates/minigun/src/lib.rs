@@ -31,6 +31,8 @@
 //!   [`exit_code`] tells so, and [`Pipeline::on_failure`] hears of every item that failed for good.
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
+//! * [`Pipeline::progress`] shows how far a run is, [`Pipeline::observe`] tells of what happens in it as [`Event`]s, and
+//!   [`Running::stats`] has the figures of its stages and workers at any moment.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
 //! * [`guide`] has pages on whole matters: what happens when something fails.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.

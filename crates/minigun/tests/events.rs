@@ -1,5 +1,6 @@
 //! What happens in a run is told to its observers: everything that is rare, once, in an order that makes sense, the
 //! same wherever the stages run.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

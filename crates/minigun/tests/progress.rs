@@ -1,5 +1,6 @@
 //! Progress where there is no terminal: lines on standard error, nothing if nothing is wanted, nothing in what the
 //! program itself prints. Each case is a program of its own: this one, called again.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A run as spans and events of `tracing`: told to the program's subscriber, wherever the stages run.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -9,24 +9,33 @@ use lexopt::{Arg, Parser, ValueExt};
 pub(crate) const HELP: &str = "\
 Keeps a full-text index of a folder in an SQLite file.
 
-Usage: index [FOLDER] [--db FILE] [--processes N] [--hud] [--find WORDS]
+Usage: index [FOLDER] [--db FILE] [--processes N] [--find WORDS] [--hud | --quiet]
 
   FOLDER          the folder to index (default: the current one); hidden files and what
                   .gitignore and .ignore name are left out, symbolic links are not followed
   --db FILE       the index (default: index.db in the current folder); one file may hold
                   several folders, a second run over a folder brings its rows up to date
   --processes N   worker processes that parse (default: one per CPU, at least 2)
-  --hud           a live view of the run on the terminal (built with `--features hud`)
   --find WORDS    print the ten best hits that hold all WORDS; without FOLDER nothing is
                   indexed, only searched
+  --hud           show a live view of the run (built with `--features hud`)
+  --quiet         show no progress while it runs
   -h, --help      print this
 ";
 
 #[derive(Debug, PartialEq)]
 pub(crate) enum Request {
     Help,
-    Index { folder: PathBuf, db: PathBuf, processes: usize, hud: bool, find: Option<String> },
+    Index { folder: PathBuf, db: PathBuf, processes: usize, find: Option<String>, view: View },
     Search { db: PathBuf, words: String },
+}
+
+/// What is shown while the run goes on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum View {
+    Progress,
+    Hud,
+    Nothing,
 }
 
 pub(crate) fn from_env() -> Result<Request, lexopt::Error> {
@@ -37,15 +46,16 @@ fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
     let mut folder = None;
     let mut db = PathBuf::from("index.db");
     let mut processes = None;
-    let mut hud = false;
     let mut find = None;
+    let mut view = View::Progress;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(Request::Help),
             Arg::Long("db") => db = parser.value()?.into(),
             Arg::Long("processes") => processes = Some(parser.value()?.parse::<NonZeroUsize>()?),
-            Arg::Long("hud") if cfg!(feature = "hud") => hud = true,
+            Arg::Long("hud") if cfg!(feature = "hud") => view = View::Hud,
             Arg::Long("hud") => return Err("--hud: this was built without the feature `hud`".into()),
+            Arg::Long("quiet") => view = View::Nothing,
             Arg::Long("find") => find = Some(parser.value()?.string()?),
             Arg::Value(value) if folder.is_none() => folder = Some(PathBuf::from(value)),
             other => return Err(other.unexpected()),
@@ -57,8 +67,8 @@ fn parse(mut parser: Parser) -> Result<Request, lexopt::Error> {
             folder: folder.unwrap_or_else(|| ".".into()),
             db,
             processes: processes.map_or_else(default_processes, NonZeroUsize::get),
-            hud,
             find,
+            view,
         },
     })
 }
@@ -84,8 +94,8 @@ mod tests {
     }
 
     fn index(folder: &str, db: &str, processes: usize, find: Option<&str>) -> Request {
-        let (hud, find) = (false, find.map(str::to_owned));
-        Request::Index { folder: folder.into(), db: db.into(), processes, hud, find }
+        let find = find.map(str::to_owned);
+        Request::Index { folder: folder.into(), db: db.into(), processes, find, view: View::Progress }
     }
 
     #[test]
@@ -93,6 +103,7 @@ mod tests {
         assert_eq!(accepted(""), index(".", "index.db", default_processes(), None));
         assert!(default_processes() >= 2);
         assert_eq!(accepted("--db x --help"), Request::Help);
+        assert!(matches!(accepted("--quiet"), Request::Index { view: View::Nothing, .. }));
     }
 
     #[test]
@@ -111,7 +122,7 @@ mod tests {
     #[test]
     fn the_live_view_is_there_if_it_was_built_in() {
         match request("--hud") {
-            Ok(Request::Index { hud, .. }) => assert!(hud && cfg!(feature = "hud")),
+            Ok(Request::Index { view, .. }) => assert!(view == View::Hud && cfg!(feature = "hud")),
             Ok(other) => panic!("{other:?}"),
             Err(error) => assert!(!cfg!(feature = "hud") && error.to_string().contains("feature")),
         }

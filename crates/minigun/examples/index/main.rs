@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 use minigun::{Output, Pipeline, Report, processes};
 
-use args::Request;
+use args::{Request, View};
 use skip::{Skip, Skips};
 use store::{Hit, Store, Written};
 
@@ -56,8 +56,8 @@ fn answer(request: Request) -> Result<(), Box<dyn Error>> {
     match request {
         Request::Help => Ok(io::stdout().write_all(args::HELP.as_bytes())?),
         Request::Search { db, words } => Ok(print_hits(&Store::open(&db)?.find(&words)?)?),
-        Request::Index { folder, db, processes, hud, find } => {
-            let done = index(&folder, &db, processes, hud)?;
+        Request::Index { folder, db, processes, find, view } => {
+            let done = index(&folder, &db, processes, view)?;
             done.print()?;
             if let Some(words) = find {
                 print_hits(&Store::open(&db)?.find(&words)?)?;
@@ -80,7 +80,7 @@ struct Done {
     rows: u64,
 }
 
-fn index(folder: &Path, db: &Path, workers: usize, hud: bool) -> Result<Done, Box<dyn Error>> {
+fn index(folder: &Path, db: &Path, workers: usize, view: View) -> Result<Done, Box<dyn Error>> {
     let folder = walk::root(folder)?;
 
     // Everything that can be wrong with the database should be found out now. The connection is closed again
@@ -91,6 +91,9 @@ fn index(folder: &Path, db: &Path, workers: usize, hud: bool) -> Result<Done, Bo
     };
 
     let p = Pipeline::new("index");
+    if view == View::Progress {
+        p.progress();
+    }
     let walked = p.counter("walked");
     let (skip, skipped) = p.inlet::<Skip>("skipped");
 
@@ -115,7 +118,7 @@ fn index(folder: &Path, db: &Path, workers: usize, hud: bool) -> Result<Done, Bo
         .fold("written", Written::default(), |sum, written| sum + written);
     let skips = skipped.fold("skips", Skips::default(), Skips::with);
 
-    let mut report = if hud { with_view(p)? } else { p.run()? };
+    let mut report = if view == View::Hud { with_view(p)? } else { p.run()? };
 
     let (written, skips) = (report.take(written), report.take(skips));
     let mut store = Store::open(&db)?;

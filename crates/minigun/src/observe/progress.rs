@@ -200,47 +200,67 @@ impl Shared {
     fn bars(&self, handle: &Handle, bars: &MultiProgress) {
         let _over = Over(self);
         let (begun, mut watcher) = (Instant::now(), Watcher::new(&handle.0.graph));
-        let mut drawn: Vec<ProgressBar> = Vec::new();
-        let total = bars.add(ProgressBar::no_length().with_style(style("{spinner} {msg}")));
-        let name = handle.0.shared.name();
+        let mut bars = Bars::new(bars.clone());
         let mut hidden = false;
         while !self.wait(PROGRESS_DRAWN) {
             let taken = TAKEN.load(Ordering::Relaxed);
             if taken != hidden {
                 hidden = taken;
-                bars.set_draw_target(if taken {
+                bars.all.set_draw_target(if taken {
                     ProgressDrawTarget::hidden()
                 } else {
                     ProgressDrawTarget::stderr_with_hz(20)
                 });
             }
             let outlook = watcher.look(&handle.stats(), begun.elapsed());
-            let rows = &outlook.rows[..outlook.rows.len().min(BARS)];
-            while drawn.len() < rows.len() {
-                drawn.push(bars.insert_before(&total, ProgressBar::no_length()));
-            }
-            let columns = outlook.name_width();
-            for (bar, row) in drawn.iter().zip(rows) {
-                bar.set_style(style(if row.of.is_some() {
-                    "{prefix} {bar:24.cyan/dim} {msg}"
-                } else {
-                    "{prefix}                          {msg}"
-                }));
-                bar.set_prefix(row.name_in(columns));
-                bar.set_message(row.text());
-                bar.set_length(row.of.unwrap_or(0).max(1));
-                bar.set_position(row.done);
-            }
-            let since = clock(begun.elapsed());
-            total.set_message(format!("{name} {since} {}", outlook.summary()));
-            total.tick();
+            bars.draw(&outlook, &format!("{} {}", handle.0.shared.name(), clock(begun.elapsed())));
         }
-        drawn.iter().for_each(ProgressBar::finish_and_clear);
-        total.finish_and_clear();
-        // What standard error does not take now it never will.
-        let _ = bars.clear();
+        bars.clear();
     }
 }
+
+/// A bar for every stage, and a line for the whole below them.
+struct Bars {
+    all: MultiProgress,
+    rows: Vec<ProgressBar>,
+    total: ProgressBar,
+}
+
+impl Bars {
+    fn new(all: MultiProgress) -> Bars {
+        let total = all.add(ProgressBar::no_length().with_style(style("{spinner} {msg}")));
+        Bars { all, rows: Vec::new(), total }
+    }
+
+    fn draw(&mut self, outlook: &Outlook, title: &str) {
+        let rows = &outlook.rows[..outlook.rows.len().min(BARS)];
+        while self.rows.len() < rows.len() {
+            self.rows.push(self.all.insert_before(&self.total, ProgressBar::no_length()));
+        }
+        let columns = outlook.name_width();
+        for (bar, row) in self.rows.iter().zip(rows) {
+            bar.set_style(style(if row.of.is_some() { KNOWN } else { UNKNOWN }));
+            bar.set_prefix(row.name_in(columns));
+            bar.set_message(row.text());
+            bar.set_length(row.of.unwrap_or(0).max(1));
+            bar.set_position(row.done);
+        }
+        self.total.set_message(format!("{title} {}", outlook.summary()));
+        self.total.tick();
+    }
+
+    fn clear(self) {
+        self.rows.iter().for_each(ProgressBar::finish_and_clear);
+        self.total.finish_and_clear();
+        // What standard error does not take now it never will.
+        let _ = self.all.clear();
+    }
+}
+
+/// Of a stage whose end is known.
+const KNOWN: &str = "{prefix} {bar:24.cyan/dim} {msg}";
+/// Of one whose end is not: as many columns.
+const UNKNOWN: &str = "{prefix}                          {msg}";
 
 /// Templates are ours, and right; if one were not, the default is shown.
 fn style(template: &str) -> ProgressStyle {
@@ -268,6 +288,8 @@ fn write_line(line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::outlook::Row;
+    use indicatif::InMemoryTerm;
 
     #[test]
     fn the_environment_has_the_last_word_and_must_be_understood() {
@@ -292,8 +314,36 @@ mod tests {
 
     #[test]
     fn every_template_is_one() {
-        for template in ["{spinner} {msg}", "{prefix} {bar:24.cyan/dim} {msg}", "{prefix}   {msg}"] {
+        for template in ["{spinner} {msg}", KNOWN, UNKNOWN] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
+    }
+
+    #[test]
+    fn bars_make_room_for_what_is_written_and_leave_nothing_behind() {
+        let terminal = InMemoryTerm::new(10, 80);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let all = MultiProgress::with_draw_target(target);
+        let screen = Screen::new(all.clone());
+        let row = |name: &str, of| Row { name: name.to_string(), done: 1_200, of, rate: 50.0, ended: false };
+        let outlook = Outlook {
+            rows: vec![row("read", None), row("parse", Some(2_400))],
+            part: Some(0.5),
+            left: Some(Duration::from_secs(24)),
+        };
+        let mut bars = Bars::new(all);
+        bars.draw(&outlook, "job 0:24");
+        let drawn = terminal.contents();
+        let lines: Vec<_> = drawn.lines().collect();
+        assert_eq!(lines.len(), 3, "{drawn}");
+        assert_eq!(lines[0], format!("read {}1,200, 50/s", " ".repeat(26)));
+        assert_eq!(lines[1], format!("parse {}{} 1,200 of 2,400, 50/s", "━".repeat(13), "─".repeat(11)));
+        assert!(lines[2].ends_with(" job 0:24 50 %, 0:24 left"), "{drawn}");
+        // While somebody writes, nothing is drawn; afterwards all of it is.
+        assert_eq!(aside(|| terminal.contents()), "");
+        assert_eq!(terminal.contents(), drawn);
+        bars.clear();
+        assert_eq!(terminal.contents(), "");
+        drop(screen);
     }
 }
