@@ -1,6 +1,6 @@
 //! What a key asks for.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// What the user asks of the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

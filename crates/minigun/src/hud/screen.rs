@@ -3,13 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::{self, Event};
+use crossterm::event::{self, Event};
 
 use super::Control;
 use super::draw::draw;
 use super::input::action;
 use super::sample::Sampler;
-use super::terminal::Screen;
+use super::terminal::{self, Screen};
 use super::ui::{Effect, Ui};
 use crate::run::handle::Handle;
 use crate::run::last_call::LastCall;
@@ -38,6 +38,9 @@ pub(super) fn show(
             drop(screen);
             LastCall::end(signal);
             return Ok(());
+        }
+        if !terminal::is_there() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the terminal is gone"));
         }
         let begun = Instant::now();
         if !ui.paused {
