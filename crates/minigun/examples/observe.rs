@@ -4,6 +4,7 @@
 //! cargo run --example observe --features tracing
 //! cargo run --example observe --features tracing 2>log        # no terminal: lines instead of bars
 //! MINIGUN_PROGRESS=off cargo run --example observe --features tracing
+//! cargo run --example observe --features tracing,metrics       # and serve figures to Prometheus
 //! ```
 //!
 //! Things to look at:
@@ -11,6 +12,7 @@
 //! * `p.trace()` tells the program's subscriber of the run's events, and what closures tell `tracing` comes with stage
 //!   and worker, out of worker processes as well;
 //! * `p.observe(…)` is told of the same events as values: here they are counted, and checked at the end;
+//! * `p.metrics(…)` serves the figures while the run goes on: here the program looks at them itself, once;
 //! * the report says which stage held the run back.
 
 use std::collections::BTreeMap;
@@ -36,6 +38,8 @@ fn main() -> Result<(), Error> {
     let p = Pipeline::new("observe");
     p.progress();
     p.trace();
+    #[cfg(feature = "metrics")]
+    let endpoint = p.metrics("127.0.0.1:0");
     let seen = Arc::new(Mutex::new(BTreeMap::<&str, u64>::new()));
     let counts = Arc::clone(&seen);
     p.observe(move |event| {
@@ -84,7 +88,10 @@ fn main() -> Result<(), Error> {
         })
         .fold("words", 0, |sum, words| sum + words);
 
-    let mut report = p.run()?;
+    let running = p.start()?;
+    #[cfg(feature = "metrics")]
+    look_at(endpoint.address());
+    let mut report = running.join()?;
     println!("{report}");
     println!("{} words", report.take(words));
 
@@ -112,6 +119,20 @@ fn main() -> Result<(), Error> {
     assert_eq!(with(&["WARN run{", "worker died", "SIGABRT"]), 1);
     println!("{} events seen, {} lines traced", seen.values().sum::<u64>(), lines.len());
     Ok(())
+}
+
+/// As Prometheus does, with a client's few words of HTTP.
+#[cfg(feature = "metrics")]
+fn look_at(address: Option<std::net::SocketAddr>) {
+    let address = address.expect("the run has started");
+    let ask = || {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        io::read_to_string(stream)
+    };
+    let answer = ask().expect("the run answers while it goes on");
+    let line = answer.lines().find(|line| line.starts_with("minigun_stage_items_in_total{"));
+    println!("http://{address}/metrics says, among other things: {}", line.expect("a figure"));
 }
 
 /// Keeps a core busy for so long.

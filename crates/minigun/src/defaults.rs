@@ -57,6 +57,8 @@ pub const FORK_RETRY: Duration = Duration::from_millis(100);
 pub const INIT_BOUND: Duration = Duration::from_secs(60);
 /// How long a worker may take to end by itself once told so.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// How long a run of the test kit ([`testing`](crate::testing)) may take before it is killed.
+pub const TRIAL_BOUND: Duration = Duration::from_secs(60);
 /// The first wait of [`Backoff::default`](crate::Backoff).
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait of [`Backoff::default`](crate::Backoff).
@@ -137,6 +139,7 @@ fn table() -> String {
             "`Block::recycle_above`",
         ),
         ("grace for a worker to end, and for threads in user code after a stop", seconds(GRACE), "fixed"),
+        ("a run of the test kit", seconds(TRIAL_BOUND), "`testing::Trial::within`"),
         (
             "a dead worker's last lines on standard error",
             format!("{LAST_WORDS_LINES} lines, {}", bytes(LAST_WORDS_BYTES)),

@@ -127,6 +127,15 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The figures of the run cannot be served on that address.
+    #[cfg(feature = "metrics")]
+    #[error("the metrics cannot be served on `{address}`: {source}; choose another address, or port 0")]
+    Metrics {
+        /// The address that was asked for.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A receiver was dropped while items for it still came.
     #[error(
         "a receiver was dropped before its flow ended; keep it until it has given its last item, or end the flow with `discard`"

@@ -73,10 +73,14 @@ mod exec;
 mod failure;
 mod graph;
 pub mod guide;
+#[cfg(feature = "hud")]
+pub mod hud;
 mod journal;
 mod limits;
 mod locked;
 mod meter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 mod observe;
 mod panics;
 mod pipeline;
@@ -90,6 +94,7 @@ mod shared_data;
 mod stage;
 mod stats;
 mod sync;
+pub mod testing;
 mod wire;
 mod working;
 

@@ -422,6 +422,12 @@ impl Shared {
         self.error.lock().take()
     }
 
+    /// What the first error says, until the run's end takes it.
+    #[cfg(feature = "hud")]
+    pub(crate) fn error_text(&self) -> Option<String> {
+        self.error.lock().as_ref().map(ToString::to_string)
+    }
+
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }

@@ -239,6 +239,20 @@ impl Graph {
         from
     }
 
+    /// From which stage to which items go, by their numbers; each way once.
+    #[cfg(feature = "hud")]
+    pub(crate) fn edges(&self) -> Vec<(usize, usize)> {
+        let mut edges = Vec::new();
+        for (at, point) in self.points.iter().enumerate() {
+            for from in self.sources(PointId(at as u32)) {
+                edges.extend(point.to.iter().map(|to| (from.0 as usize, to.0 as usize)));
+            }
+        }
+        edges.sort_unstable();
+        edges.dedup();
+        edges
+    }
+
     /// Where a block runs, from the outside in.
     pub(crate) fn place(&self, block: BlockId) -> String {
         let Some(info) = self.blocks.get(block.0 as usize) else { return String::new() };

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use minigun_os::{Watch, poll};
 
 use super::outlook::{Outlook, Watcher, clock};
-use super::screen::{Screen, aside};
+use super::screen::{Screen, TAKEN, aside};
 use crate::defaults::{PROGRESS_DRAWN, PROGRESS_LINES};
 use crate::error::Error;
 use crate::run::draft::Attached;
@@ -200,7 +201,17 @@ impl Shared {
         let _over = Over(self);
         let (begun, mut watcher) = (Instant::now(), Watcher::new(&handle.0.graph));
         let mut bars = Bars::new(bars.clone());
+        let mut hidden = false;
         while !self.wait(PROGRESS_DRAWN) {
+            let taken = TAKEN.load(Ordering::Relaxed);
+            if taken != hidden {
+                hidden = taken;
+                bars.all.set_draw_target(if taken {
+                    ProgressDrawTarget::hidden()
+                } else {
+                    ProgressDrawTarget::stderr_with_hz(20)
+                });
+            }
             let outlook = watcher.look(&handle.stats(), begun.elapsed());
             bars.draw(&outlook, &format!("{} {}", handle.0.shared.name(), clock(begun.elapsed())));
         }

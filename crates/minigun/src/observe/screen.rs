@@ -1,5 +1,6 @@
 //! The terminal, on which bars are drawn and other things are written.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 
 use indicatif::MultiProgress;
@@ -8,6 +9,9 @@ use crate::sync::Mutex;
 
 /// What is drawn now, by whichever runs.
 static DRAWN: Mutex<Vec<Weak<Screen>>> = Mutex::new(Vec::new());
+
+/// Something else has the whole terminal: no bars are drawn meanwhile.
+pub(crate) static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The bars of one run.
 pub(crate) struct Screen(pub(crate) MultiProgress);

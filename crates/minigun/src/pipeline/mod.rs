@@ -34,6 +34,8 @@ use crate::stats::Totals;
 use crate::wire::Wire;
 
 use crate::plan::Spot;
+#[cfg(feature = "metrics")]
+use crate::run::draft::Attached;
 use crate::run::draft::Draft;
 use home::Home;
 use port::Port;
@@ -245,6 +247,12 @@ impl Pipeline {
     pub fn handle_signals(&self) -> &Self {
         self.home.draft.lock().signals = true;
         self
+    }
+
+    /// Adds what the run opens and closes.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn attach(&self, attached: Arc<dyn Attached>) {
+        self.home.attach(attached);
     }
 
     /// Runs the pipeline to its end on this thread's time.
