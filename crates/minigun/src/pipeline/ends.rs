@@ -99,7 +99,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         let (into, f) = (Arc::clone(&value), Arc::new(Mutex::new(Some(f))));
         let _ended = self
             .heavy(name, "fold", move |_| {
-                Ok(Fold { home: (Arc::clone(&into), Arc::clone(&f)), at_work: None })
+                Ok(Fold { value: Arc::clone(&into), f: Arc::clone(&f), at_work: None })
             })
             .ended();
         Folded { pipeline, value }
@@ -161,14 +161,15 @@ impl<T> StepRun<T, ()> for Gather<T> {
 /// Both are at home where the report and the next step, made after a panic elsewhere, find them; at work they are
 /// the step's own.
 struct Fold<A, F> {
-    home: (Arc<Mutex<Option<A>>>, Arc<Mutex<Option<F>>>),
+    value: Arc<Mutex<Option<A>>>,
+    f: Arc<Mutex<Option<F>>>,
     at_work: Option<(A, F)>,
 }
 
 impl<A, F> Fold<A, F> {
     #[cold]
     fn begin(&mut self) -> Result<(A, F), Failure> {
-        let (value, f) = (self.home.0.lock().take(), self.home.1.lock().take());
+        let (value, f) = (self.value.lock().take(), self.f.lock().take());
         value.zip(f).ok_or_else(|| Failure::from("the folded value was lost in a panic").finally())
     }
 }
@@ -189,8 +190,8 @@ impl<T, A, F: FnMut(A, T) -> A> StepRun<T, ()> for Fold<A, F> {
 impl<A, F> Drop for Fold<A, F> {
     fn drop(&mut self) {
         if let Some((value, f)) = self.at_work.take() {
-            *self.home.0.lock() = Some(value);
-            *self.home.1.lock() = Some(f);
+            *self.value.lock() = Some(value);
+            *self.f.lock() = Some(f);
         }
     }
 }
