@@ -113,6 +113,7 @@ pub use report::{Outcome, Report, StageReport};
 pub use run::exit::exit_code;
 pub use run::handle::Handle;
 pub use run::running::Running;
+pub use stage::batcher::Batches;
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};

@@ -24,7 +24,7 @@ pub(crate) enum Pop<T> {
     Again(Kept<T>),
     /// Nothing more will come.
     End,
-    /// Nothing there now (only from `try_pop`); look again when the event was set or at the given time.
+    /// Nothing there now (not from `pop`); look again when the event was set or at the given time.
     Empty(Option<Instant>),
 }
 
@@ -115,12 +115,20 @@ impl<T> Queue<T> {
     /// Takes up to `max` ready items into `run`, or one item that is due again; waits until there is
     /// something, or the end.
     pub(crate) fn pop(&self, run: &mut VecDeque<T>, max: usize) -> Pop<T> {
+        self.pop_until(run, max, None)
+    }
+
+    /// As [`pop`](Self::pop), but when there is nothing at that time it is `Empty`.
+    pub(crate) fn pop_until(&self, run: &mut VecDeque<T>, max: usize, until: Option<Instant>) -> Pop<T> {
         let mut state = self.state.lock();
         loop {
             match state.take(run, max, self.returns) {
                 Pop::Empty(due) => {
+                    if until.is_some_and(|until| until <= Instant::now()) {
+                        return Pop::Empty(due);
+                    }
                     state.idle += 1;
-                    match due {
+                    match due.into_iter().chain(until).min() {
                         Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
                         None => self.not_empty.wait(&mut state),
                     }

@@ -183,13 +183,14 @@ impl<T: Send + 'static> Team<T> {
         let mut worker = Worker { team: self, shared, stats, letters, completed: 0 };
         let (mut run, mut last) = (VecDeque::new(), 0);
         loop {
-            let next = match self.queue.pop(&mut run, most) {
+            let next = match self.queue.pop_until(&mut run, most, attempt.due()) {
                 Pop::Run(first) => {
                     last = first + run.len() as u64 - 1;
                     worker.run(&mut attempt, &mut run, first)
                 }
                 Pop::Again(kept) => worker.again(&mut attempt, kept),
-                Pop::End | Pop::Empty(_) => Next::Off,
+                Pop::Empty(_) => worker.ripen(&mut attempt, last),
+                Pop::End => Next::Off,
             };
             if let Next::Off = next {
                 break;
@@ -239,6 +240,23 @@ impl<T: Send + 'static> Worker<'_, T> {
         }
         self.flush(attempt, started);
         next
+    }
+
+    /// What a step kept goes on, for it is time; the last item that arrived had the number `last`.
+    fn ripen(&mut self, attempt: &mut Attempt<T>, last: u64) -> Next {
+        let started = Instant::now();
+        if let Err(failure) = attempt.ripen(started) {
+            let failed = FailedItem::new(&self.team.name, last, 1, &failure, Fate::Stopped);
+            self.shared.broke_off(self.team.stage, failed);
+            return Next::Off;
+        }
+        let published = attempt.cx.tx.commit();
+        self.flush(attempt, started);
+        if published.is_ok() {
+            return Next::On;
+        }
+        self.shared.gone();
+        Next::Off
     }
 
     fn again(&mut self, attempt: &mut Attempt<T>, kept: Kept<T>) -> Next {

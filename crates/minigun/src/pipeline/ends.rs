@@ -1,6 +1,7 @@
 //! Ends of flows whose values are read from the report, and the stages whose state lives in the program.
 
 use std::collections::VecDeque;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
@@ -13,7 +14,8 @@ use crate::failure::Failure;
 use crate::graph::Mistake;
 use crate::queue::{Pop, Queue};
 use crate::report::{Outcome, Report, TAKEN};
-use crate::stage::batch::{Batch, Batcher, Rebatch};
+use crate::stage::batch::{Batch, Rebatch};
+use crate::stage::batcher::{Batcher, Batches};
 use crate::stage::output::Output;
 use crate::stage::step::StepRun;
 
@@ -56,8 +58,31 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        let (stage, name) = self.batch_stage("batch", size);
-        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Batch(Batcher::new(size.max(1)))))
+        self.batch_by(Batches::of(size))
+    }
+
+    /// Gathers items into batches by size, age, weight and key, as `batches` says; otherwise as
+    /// [`batch`](Self::batch).
+    ///
+    /// ```
+    /// # use minigun::{Batches, Pipeline};
+    /// let p = Pipeline::new("by key");
+    /// let batches = p
+    ///     .source("numbers", 0..10u32)
+    ///     .batch_by(Batches::of(4).by_key(100, |n: &u32| n % 2))
+    ///     .collect("batches");
+    /// assert_eq!(p.run()?.take(batches), [vec![0, 2, 4, 6], vec![1, 3, 5, 7], vec![8], vec![9]]);
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// A panic of a closure that weighs an item or tells its key ends the run.
+    pub fn batch_by<K>(self, batches: Batches<T, K>) -> Flow<Vec<T>, S>
+    where
+        K: Hash + Eq + Clone + Send + 'static,
+        S: Gathers,
+    {
+        let (stage, name) = self.batch_stage("batch", batches.size());
+        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Batch(Batcher::new(batches.clone()))))
     }
 
     fn batch_stage(&self, kind: &'static str, size: usize) -> (crate::graph::StageId, String) {
@@ -142,7 +167,7 @@ impl<T: Send + 'static, S: Scope> Flow<Vec<T>, S> {
         S: Gathers,
     {
         let (stage, name) = self.batch_stage("rebatch", size);
-        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Rebatch(Batcher::new(size.max(1)))))
+        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Rebatch(Batcher::of(size))))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Attempts at items: each runs through the worker's sinks as one transaction, and a panic is an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use super::sink::{BoxSink, Cx, MakeSink};
 use crate::failure::Failure;
@@ -33,16 +34,36 @@ impl<T> Attempt<T> {
         outcome
     }
 
+    /// When the steps let go of what they keep, though nothing more may arrive.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.head.due()
+    }
+
+    /// It is that time. As [`run`](Self::run), of no item.
+    pub(crate) fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
+        self.cx.tx.journal.works_at(Working::Rest);
+        let outcome = self.caught(|head| {
+            head.ripen(now)?;
+            head.settle()
+        });
+        self.cx.tx.journal.works_at(Working::Nothing);
+        outcome
+    }
+
     fn tried(&mut self, item: T) -> Result<(), Failure> {
         if self.broken {
             self.rebuild()?;
         }
-        let head = &mut self.head;
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
+        self.caught(|head| {
             head.push(item)?;
             head.settle()
-        }));
-        match outcome {
+        })
+    }
+
+    /// What fails is undone.
+    fn caught(&mut self, f: impl FnOnce(&mut BoxSink<T>) -> Result<(), Failure>) -> Result<(), Failure> {
+        let head = &mut self.head;
+        match catch_unwind(AssertUnwindSafe(|| f(head))) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => {
                 self.cx.tx.undo();

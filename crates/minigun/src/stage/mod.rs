@@ -6,6 +6,7 @@
 
 pub(crate) mod attempt;
 pub(crate) mod batch;
+pub(crate) mod batcher;
 pub(crate) mod edge;
 pub(crate) mod exit;
 pub(crate) mod guard;
