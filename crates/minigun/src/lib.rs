@@ -67,6 +67,7 @@ pub mod defaults;
 mod error;
 mod exec;
 mod failure;
+mod gate;
 mod graph;
 pub mod guide;
 mod journal;

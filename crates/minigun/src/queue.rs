@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::gate::{Admitted, Gate};
 use crate::sync::{Condvar, Mutex};
 use minigun_os::Event;
 
@@ -58,6 +59,7 @@ struct State<T> {
     closed: bool,
     /// What waits for another attempt is due at once.
     hurried: bool,
+    gate: Option<Gate>,
     idle: usize,
     blocked: usize,
     events: Vec<Arc<Event>>,
@@ -100,6 +102,7 @@ impl<T> Queue<T> {
                 stopped: false,
                 closed: false,
                 hurried: false,
+                gate: None,
                 idle: 0,
                 blocked: 0,
                 events: Vec::new(),
@@ -109,6 +112,21 @@ impl<T> Queue<T> {
             limit: limit.max(1),
             returns,
             sent: AtomicU64::new(0),
+        }
+    }
+
+    /// As [`new`](Self::new), and takes are held to what the gate admits. Attempts after the first are not.
+    pub(crate) fn gated(limit: usize, returns: bool, gate: Option<Gate>) -> Self {
+        let mut queue = Queue::new(limit, returns);
+        queue.state.get_mut().gate = gate;
+        queue
+    }
+
+    /// All taken items below `number` were let go in their order; `full` if too much waits for the next of them.
+    pub(crate) fn release(&self, number: u64, full: bool) {
+        let mut state = self.state.lock();
+        if state.gate.as_mut().is_some_and(|gate| gate.release(number, full)) {
+            self.wake_all(&mut state);
         }
     }
 
@@ -290,7 +308,16 @@ impl<T> State<T> {
         }
         if !self.ready.is_empty() {
             let first = self.taken;
-            let count = self.ready.len().min(max);
+            let mut count = self.ready.len().min(max);
+            if let Some(gate) = &mut self.gate {
+                count = match gate.admit(first, count, self.hurried, Instant::now()) {
+                    Admitted::Some(count) => count,
+                    Admitted::NotBefore(time) => {
+                        return Pop::Empty(Some(due.map_or(time, |due| due.min(time))));
+                    }
+                    Admitted::Shut => return Pop::Empty(due),
+                };
+            }
             if count == self.ready.len() && run.is_empty() {
                 std::mem::swap(run, &mut self.ready);
             } else {

@@ -13,6 +13,7 @@ use crate::plan::{Executor, Placed, Recycle};
 use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
 use crate::queue::{Queue, Sender};
 use crate::shared::Shared;
+use crate::stage::turns::Turns;
 use crate::wire::WireFns;
 
 /// Persistent workers, forked once, each serving many items.
@@ -34,7 +35,7 @@ impl<T: Send + 'static> Context<T> for ForkContext {
 }
 
 fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
-    let queue = Arc::new(Queue::new(block.placement.settings.queue, true));
+    let queue = Arc::new(block.placement.settings.make_queue(true));
     let sink = into_queue(&queue);
     Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
 }
@@ -132,6 +133,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             fresh: is_fresh(placement.executor),
             keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
             debugged: self.debugged,
+            turns: placement.settings.ordered.then(Turns::new),
         });
         launch.shared.on_stop_hurry(&slots);
         for slot in 0..workers {

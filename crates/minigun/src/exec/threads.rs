@@ -1,7 +1,9 @@
 //! A block on threads of the program: a queue, and workers that take from it.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,14 +12,17 @@ use crate::defaults;
 use crate::error::{Error, init_error};
 use crate::exec::launch::{Book, Holds, Launch, Node};
 use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
-use crate::graph::StageId;
-use crate::plan::{Executor, Placed, default_policy};
+use crate::graph::{BlockId, StageId};
+use crate::plan::{BlockDef, Executor, Placed, default_policy};
+use crate::process::Arrival;
 use crate::queue::{Kept, Pop, Queue, Sender};
 use crate::shared::{Halt, Shared};
 use crate::stage::Keep;
 use crate::stage::attempt::Attempt;
+use crate::stage::exit::{Carrier, Parcel};
 use crate::stage::letters::{self, Letters, MakeLetters, Remains};
 use crate::stage::sink::{Cx, MakeSink};
+use crate::stage::turns::{Passed, Turns};
 use crate::stats::StageStats;
 use crate::working::Working;
 
@@ -39,8 +44,35 @@ struct Team<T> {
     letters: Option<MakeLetters<T>>,
     stage: StageId,
     name: Arc<str>,
+    /// What its workers make is put into the order of their items.
+    ordered: Option<Ordered>,
     /// A stop of the run ends it as it ends producers.
     channel: bool,
+}
+
+/// Where the outputs of a block's workers wait for their turn.
+struct Ordered {
+    block: Arc<BlockDef>,
+    turns: Turns<InTurn>,
+}
+
+/// The outputs of an item, and the attempt that made them.
+struct InTurn {
+    parcels: Vec<Parcel>,
+    attempt: u32,
+}
+
+impl Ordered {
+    fn of<T>(block: &Placed<T>) -> Option<Self> {
+        let ordered = block.placement.settings.ordered;
+        ordered.then(|| Ordered { block: Arc::clone(&block.def), turns: Turns::new() })
+    }
+}
+
+/// One worker's side of that: where its attempts leave their outputs, and its own way on for those of any.
+struct Turn {
+    parcels: Rc<RefCell<Vec<Parcel>>>,
+    arrival: Arrival,
 }
 
 impl<T> Drop for Team<T> {
@@ -62,7 +94,8 @@ impl<T: Send> Halt for Close<T> {
 impl<T: Send + 'static> ThreadsNode<T> {
     pub(crate) fn new(block: Placed<T>) -> (Self, MakeSink<T>) {
         let policy = block.placement.policy;
-        let queue = Arc::new(Queue::new(block.placement.settings.queue, policy.retries()));
+        let queue = Arc::new(block.placement.settings.make_queue(policy.retries()));
+        let ordered = Ordered::of(&block);
         Self::with(
             block.placement.executor,
             Team {
@@ -73,6 +106,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
                 letters: block.letters,
                 stage: block.stage,
                 name: block.name,
+                ordered,
                 channel: false,
             },
         )
@@ -88,6 +122,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
             letters: block.letters.clone(),
             stage: block.stage,
             name: Arc::clone(&block.name),
+            ordered: Ordered::of(block),
             channel: false,
         };
         ThreadsNode { team: Arc::new(team), executor: block.placement.executor }
@@ -158,6 +193,7 @@ impl<T> Team<T> {
             letters: None,
             stage,
             name: name.into(),
+            ordered: None,
             channel,
         }
     }
@@ -166,7 +202,12 @@ impl<T> Team<T> {
 impl<T: Send + 'static> Team<T> {
     /// One worker, which takes up to `most` items at once.
     fn work(&self, shared: &Arc<Shared>, holds: Holds, most: usize) {
-        let cx = Cx::new(shared, &self.name, None);
+        let (border, turn) = match self.ordered.as_ref().map(|ordered| ordered.turn(shared, &self.name)) {
+            None => (None, None),
+            Some(Ok((border, turn))) => (Some(border), Some(turn)),
+            Some(Err(failure)) => return shared.fail(init_error(&self.name, &failure)),
+        };
+        let cx = Cx::new(shared, &self.name, border);
         let _recording = cx.tx.journal.enter();
         let mut cx = cx;
         let opened = letters::open(self.letters.as_ref(), &mut cx)
@@ -180,7 +221,7 @@ impl<T: Send + 'static> Team<T> {
         attempt.cx.tx.journal.commit();
         shared.settle(&attempt.cx.tx.journal);
         let stats = shared.stats(self.stage);
-        let mut worker = Worker { team: self, shared, stats, letters, completed: 0 };
+        let mut worker = Worker { team: self, shared, stats, letters, turn, completed: 0 };
         let (mut run, mut last) = (VecDeque::new(), 0);
         loop {
             let next = match self.queue.pop_until(&mut run, most, attempt.due()) {
@@ -204,6 +245,16 @@ impl<T: Send + 'static> Team<T> {
         }
         cx.tx.flush();
         shared.settle(&cx.tx.journal);
+        if let Some(Turn { parcels, mut arrival }) = worker.turn {
+            let rest = parcels.take();
+            if !rest.is_empty()
+                && let Err(failure) = arrival.parcels(rest, Working::Rest)
+            {
+                let failed = FailedItem::new(&self.name, last, 1, &failure, Fate::Stopped);
+                shared.broke_off(self.stage, failed);
+            }
+            arrival.finish(shared);
+        }
         match finished {
             Ok(()) => {}
             Err(failure) if failure.is_hook() => {
@@ -218,11 +269,22 @@ impl<T: Send + 'static> Team<T> {
     }
 }
 
+impl Ordered {
+    /// What a worker needs to take part: the border of its block, over which its outputs are handed in.
+    fn turn(&self, shared: &Arc<Shared>, name: &Arc<str>) -> Result<((BlockId, Carrier), Turn), Failure> {
+        let parcels = Rc::default();
+        let arrival = Arrival::open(shared, name, &self.block.exits.lock().clone())?;
+        let border = (self.block.id, Carrier::Parcels(Rc::clone(&parcels)));
+        Ok((border, Turn { parcels, arrival }))
+    }
+}
+
 struct Worker<'a, T> {
     team: &'a Team<T>,
     shared: &'a Arc<Shared>,
     stats: Arc<StageStats>,
     letters: Option<Box<dyn Letters<T>>>,
+    turn: Option<Turn>,
     completed: u64,
 }
 
@@ -282,7 +344,7 @@ impl<T: Send + 'static> Worker<'_, T> {
         };
         let mut failure = match attempt.run(item, Working::at(number, attempts)) {
             Ok(()) => {
-                let next = self.commit(attempt);
+                let next = self.commit(attempt, number, tried);
                 self.completed += u64::from(matches!(next, Next::On));
                 return next;
             }
@@ -302,7 +364,7 @@ impl<T: Send + 'static> Worker<'_, T> {
             (Verdict::Skip, _) => {
                 self.gave_up(number, tried, &failure, Fate::Skipped);
                 self.team.queue.done(1);
-                Next::On
+                self.hand_in(number, tried)
             }
             (Verdict::DeadLetter, Some(item)) => {
                 let failed = FailedItem::new(&self.team.name, number, tried, &failure, Fate::Dead);
@@ -311,7 +373,7 @@ impl<T: Send + 'static> Worker<'_, T> {
                     self.gave_up(number, tried, &failure, Fate::Stopped);
                     return Next::Off;
                 }
-                let next = self.commit(attempt);
+                let next = self.commit(attempt, number, tried);
                 if let Next::On = next {
                     self.shared.gave_up(self.team.stage, failed);
                 }
@@ -333,7 +395,7 @@ impl<T: Send + 'static> Worker<'_, T> {
     }
 
     /// Lets what the item made go on; then it has its outcome.
-    fn commit(&mut self, attempt: &Attempt<T>) -> Next {
+    fn commit(&mut self, attempt: &Attempt<T>, number: u64, tried: u32) -> Next {
         let tx = &attempt.cx.tx;
         let published = tx.commit();
         if tx.journal.has_values() {
@@ -341,11 +403,38 @@ impl<T: Send + 'static> Worker<'_, T> {
         }
         self.team.queue.done(1);
         if published.is_ok() {
-            return Next::On;
+            return self.hand_in(number, tried);
         }
         self.stats.abandoned(1);
         self.shared.gone();
         Next::Off
+    }
+
+    /// In an ordered block: hands in what the item made, and passes on what is next.
+    fn hand_in(&mut self, number: u64, attempt: u32) -> Next {
+        let (Some(ordered), Some(Turn { parcels, arrival })) = (&self.team.ordered, &mut self.turn) else {
+            return Next::On;
+        };
+        let (turns, queue) = (&ordered.turns, &self.team.queue);
+        let release = |passed: Passed| queue.release(passed.below, passed.full);
+        let parcels = parcels.take();
+        let given = (!parcels.is_empty()).then_some(InTurn { parcels, attempt });
+        if !turns.hand_in((number, 0), given, release) {
+            return Next::On;
+        }
+        while let Some((number, InTurn { parcels, attempt })) = turns.next(release) {
+            let of = Working::Item { item: number, attempt };
+            if let Err(failure) = arrival.parcels(parcels, of) {
+                self.gave_up(number, attempt, &failure, Fate::Stopped);
+                return Next::Off;
+            }
+            if arrival.commit(self.shared).is_err() {
+                self.shared.gone();
+                return Next::Off;
+            }
+        }
+        arrival.flush(self.shared);
+        Next::On
     }
 }
 

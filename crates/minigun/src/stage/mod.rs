@@ -16,6 +16,7 @@ pub(crate) mod letters;
 pub(crate) mod output;
 pub(crate) mod sink;
 pub(crate) mod step;
+pub(crate) mod turns;
 pub(crate) mod tx;
 
 /// Copies an item for another attempt; `None` if it cannot be copied.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Failed, Slot, Step};
+use super::{Failed, InTurn, Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::{Error, init_error};
 use crate::failure::{FailedItem, Failure, Fate, Verdict};
@@ -11,6 +11,7 @@ use crate::process::ledger::Parcel;
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome};
 use crate::stage::letters::{self, Remains};
+use crate::stage::turns::{Passed, Turns};
 use crate::working::Working;
 
 impl<T: Send + 'static> Slot<'_, T> {
@@ -121,7 +122,10 @@ impl<T: Send + 'static> Slot<'_, T> {
             };
             match result.outcome {
                 ItemOutcome::Done => {
-                    step = self.arrived(&parcel, result.body)?;
+                    step = match &self.block.turns {
+                        None => self.arrived(parcel.number, parcel.attempt(), result.body)?,
+                        Some(turns) => self.in_turn(turns, &parcel, result.body)?,
+                    };
                     completed += u64::from(step.is_ok());
                     resolved += 1;
                 }
@@ -145,13 +149,13 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     /// An item's outputs go on into the program, all or none.
-    pub(super) fn arrived(&mut self, parcel: &Parcel<T>, body: &[u8]) -> Result<Step, FrameError> {
+    fn arrived(&mut self, number: u64, attempt: u32, body: &[u8]) -> Result<Step, FrameError> {
         let (format, name) = (self.block.settings.format, &self.block.name);
-        let of = Working::Item { item: parcel.number, attempt: parcel.attempt() };
+        let of = Working::Item { item: number, attempt };
         match self.arrival.outputs(format, body, of)? {
             Ok(()) => {}
             Err(failure) => {
-                let failed = FailedItem::new(name, parcel.number, parcel.attempt(), &failure, Fate::Stopped);
+                let failed = FailedItem::new(name, number, attempt, &failure, Fate::Stopped);
                 self.shared.gave_up(self.block.stage, failed);
                 return Ok(Err(Failed));
             }
@@ -160,6 +164,47 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.stats.abandoned(1);
             self.shared.gone();
             return Ok(Err(Failed));
+        }
+        Ok(Ok(()))
+    }
+
+    /// An item's outputs go on when those of all before it have.
+    fn in_turn(
+        &mut self,
+        turns: &Turns<InTurn>,
+        parcel: &Parcel<T>,
+        body: &[u8],
+    ) -> Result<Step, FrameError> {
+        let given = (!body.is_empty()).then(|| InTurn { body: body.to_vec(), attempt: parcel.attempt() });
+        self.hand_in(turns, parcel.number, given)
+    }
+
+    /// An item gave nothing, and will not give anything any more: it gives up its place.
+    fn give_up_place(&mut self, number: u64) -> Step {
+        match &self.block.turns {
+            None => Ok(()),
+            Some(turns) => match self.hand_in(turns, number, None) {
+                Ok(step) => step,
+                Err(error) => self.fail(self.zygote_error(error)),
+            },
+        }
+    }
+
+    fn hand_in(
+        &mut self,
+        turns: &Turns<InTurn>,
+        number: u64,
+        given: Option<InTurn>,
+    ) -> Result<Step, FrameError> {
+        let queue = &self.block.queue;
+        let size = given.as_ref().map_or(0, |given| given.body.len());
+        let release = |passed: Passed| queue.release(passed.below, passed.full);
+        if turns.hand_in((number, size), given, release) {
+            while let Some((number, InTurn { body, attempt })) = turns.next(release) {
+                if self.arrived(number, attempt, &body)?.is_err() {
+                    return Ok(Err(Failed));
+                }
+            }
         }
         Ok(Ok(()))
     }
@@ -196,7 +241,7 @@ impl<T: Send + 'static> Slot<'_, T> {
                 let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Skipped);
                 self.shared.gave_up(self.block.stage, failed);
                 self.block.queue.done(1);
-                Ok(())
+                self.give_up_place(number)
             }
             (Verdict::DeadLetter, left) => {
                 let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Dead);
@@ -236,8 +281,9 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.shared.gone();
             return Err(Failed);
         }
+        let number = failed.item;
         self.shared.gave_up(self.block.stage, failed);
-        Ok(())
+        self.give_up_place(number)
     }
 }
 
