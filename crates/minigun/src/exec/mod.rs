@@ -14,6 +14,7 @@ use crate::queue::{Queue, Sender};
 use crate::stage::edge::EdgeSink;
 use crate::stage::guard::InlineBlock;
 use crate::stage::letters;
+use crate::stage::pace::paced;
 use crate::stage::sink::{BoxSink, Cx, MakeSink};
 use launch::Node;
 
@@ -61,11 +62,12 @@ struct InlineContext;
 
 impl<T: Send + 'static> Context<T> for InlineContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
+        let rate = block.placement.settings.rate;
         if !block.def.bordered {
             // Its failures are the outer attempt's: nothing stands between.
-            return Stand::within(block.head);
+            return Stand::within(paced(rate, block.head));
         }
-        Stand::within(Arc::new(move |cx| {
+        let inline: MakeSink<T> = Arc::new(move |cx| {
             Ok(Box::new(InlineBlock {
                 head: (block.head)(cx)?,
                 make: Arc::clone(&block.head),
@@ -80,7 +82,8 @@ impl<T: Send + 'static> Context<T> for InlineContext {
                 name: Arc::clone(&block.name),
                 seen: 0,
             }))
-        }))
+        });
+        Stand::within(paced(rate, inline))
     }
 }
 
@@ -90,7 +93,7 @@ struct ThreadContext;
 impl<T: Send + 'static> Context<T> for ThreadContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
         if block.nested {
-            return Stand::within(nested::nested(block));
+            return Stand::within(paced(block.placement.settings.rate, nested::nested(block)));
         }
         Stand::apart(ThreadsNode::new(block))
     }

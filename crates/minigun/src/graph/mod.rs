@@ -108,6 +108,16 @@ pub enum Mistake {
         /// The setting.
         setting: &'static str,
     },
+    /// A rate at which nothing could ever pass.
+    Rate {
+        /// The stage, or the block's steps.
+        stage: String,
+    },
+    /// An error rate of `dedup_by_approx` that is none.
+    ErrorRate {
+        /// What was given.
+        error: String,
+    },
     /// `before` or `after` does not stand right behind a stage.
     NoStage {
         /// Which of the two.
@@ -151,6 +161,15 @@ impl fmt::Display for Mistake {
                 f,
                 "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
                  `process_per_batch:n`, or remove the setting"
+            ),
+            Mistake::Rate { stage } => write!(
+                f,
+                "`{stage}` has a rate at which nothing could pass: give it more than 0 items a second, and a burst of \
+                 at least 1"
+            ),
+            Mistake::ErrorRate { error } => write!(
+                f,
+                "`dedup_by_approx` has an error rate of {error}: give it one above 0 and below 1, or use `dedup_by`"
             ),
             Mistake::NoStage { hook } => {
                 write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")

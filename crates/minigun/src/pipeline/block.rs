@@ -102,6 +102,9 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
                 let needs = |setting| Mistake::NeedsProcess { block: name.clone(), setting };
                 graph.mistakes.extend(settings.need_process().map(needs));
             }
+            if settings.rate.is_some_and(|rate| !rate.is_possible()) {
+                graph.mistakes.push(Mistake::Rate { stage: name.clone() });
+            }
             (stage, name, graph.stages_of(def.id))
         });
         let letters = post.map(|post| post.bind(&self.home, &def, stage));

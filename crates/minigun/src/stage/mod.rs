@@ -14,6 +14,8 @@ pub(crate) mod handles;
 pub(crate) mod letter_file;
 pub(crate) mod letters;
 pub(crate) mod output;
+pub(crate) mod pace;
+pub(crate) mod seen;
 pub(crate) mod sink;
 pub(crate) mod step;
 pub(crate) mod turns;
