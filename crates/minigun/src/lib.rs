@@ -90,7 +90,7 @@ mod working;
 pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
 pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, StopCause};
-pub use graph::Mistake;
+pub use graph::{Drawing, Mistake};
 pub use limits::Warning;
 pub use locked::{Committed, LockedFile, Record, Records};
 pub use pipeline::Pipeline;

@@ -1,5 +1,4 @@
 //! `dedup_by` lets the first item of every key pass, and no key twice.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,11 +1,13 @@
 //! The graph as plain data: stages, edges, and what is wrong with them. Nothing here runs.
 
+mod drawing;
 mod validate;
 
 use std::fmt;
 
 use crate::limits::{Kind, Limits, Warning};
 
+pub use drawing::Drawing;
 pub(crate) use validate::problems;
 
 /// A stage, numbered in the order in which the pipeline was written.

@@ -20,6 +20,7 @@ use crate::sync::Mutex;
 
 use crate::error::Error;
 use crate::failure::{FailedItem, StageResult};
+use crate::graph::Drawing;
 use crate::locked::{LockedFile, Temporary};
 use crate::report::Report;
 use crate::run::running::{self, Running};
@@ -161,6 +162,12 @@ impl Pipeline {
     pub fn handle_signals(&self) -> &Self {
         self.home.draft.lock().signals = true;
         self
+    }
+
+    /// A drawing of what has been built so far, with the workers that blocks ask for. A run's own drawing, with those
+    /// they were given, is at its [`Handle`](crate::Handle::drawing).
+    pub fn drawing(&self) -> Drawing {
+        self.home.graph(|graph| Drawing::new(&self.home.name, graph))
     }
 
     /// Runs the pipeline to its end on this thread's time.

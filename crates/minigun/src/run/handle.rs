@@ -6,7 +6,7 @@ use crate::defaults;
 use crate::error::Error;
 use crate::exec::launch::Crew;
 use crate::failure::StopCause;
-use crate::graph::Graph;
+use crate::graph::{Drawing, Graph};
 use crate::process::Processes;
 use crate::report::{self, StageReport};
 use crate::shared::Shared;
@@ -34,6 +34,11 @@ impl Handle {
     /// different moments. Workers report with their results, threads after every run of items they took.
     pub fn stats(&self) -> Vec<StageReport> {
         report::stages(&self.0.shared, &self.0.graph)
+    }
+
+    /// A drawing of the run: its stages, where they run, and with how many workers.
+    pub fn drawing(&self) -> Drawing {
+        Drawing::new(self.0.shared.name(), &self.0.graph)
     }
 
     /// Asks the run to end early: producers are told, what is in flight is finished and committed, and the
