@@ -1,5 +1,7 @@
 //! An ordered block gives what it makes in the order of its items, whatever happens to them and to its workers.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 mod common;
 
 use std::collections::BTreeSet;
