@@ -106,6 +106,7 @@ pub use pipeline::place::{
 pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;
 pub use pipeline::source::Sender;
+pub use plan::config::Config;
 pub use plan::{Executor, cores};
 #[cfg(fuzzing)]
 #[doc(hidden)]

@@ -110,6 +110,20 @@ pub enum Mistake {
         /// The setting.
         setting: &'static str,
     },
+    /// A variable of the environment that cannot be understood.
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A place is configured for a block that the program does not have.
+    UnknownPlace {
+        /// The name in the configuration.
+        name: String,
+        /// The names for which the program asks.
+        known: Vec<String>,
+    },
     /// A rate at which nothing could ever pass.
     Rate {
         /// The stage, or the block's steps.
@@ -134,7 +148,7 @@ impl fmt::Display for Mistake {
                 f,
                 "nothing consumes what comes out of {}: end the flow with `consumer`, `collect`, `fold`, \
                  `router` or `discard`",
-                stages.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(" and ")
+                quoted(stages).join(" and ")
             ),
             Mistake::UnusedPort { port } => write!(
                 f,
@@ -164,6 +178,16 @@ impl fmt::Display for Mistake {
                 "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
                  `process_per_batch:n`, or remove the setting"
             ),
+            Mistake::Variable { name, why } => write!(f, "the environment variable `{name}`: {why}"),
+            Mistake::UnknownPlace { name, known } => {
+                write!(f, "a place is configured for `{name}`, for which the program does not ask: ")?;
+                match known.is_empty() {
+                    true => f.write_str(
+                        "it asks for none; call `Pipeline::executor` where a block's place is open",
+                    ),
+                    false => write!(f, "known are {}", quoted(known).join(", ")),
+                }
+            }
             Mistake::Rate { stage } => write!(
                 f,
                 "`{stage}` has a rate at which nothing could pass: give it more than 0 items a second, and a burst of \
@@ -178,6 +202,10 @@ impl fmt::Display for Mistake {
             }
         }
     }
+}
+
+fn quoted(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| format!("`{name}`")).collect()
 }
 
 impl Graph {

@@ -331,7 +331,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     /// ```
     /// # use minigun::Pipeline;
     /// let p = Pipeline::new("polite");
-    /// let calls = p.source("calls", 0..50).rate(1000.0, 10).collect("calls");
+    /// let calls = p.source("calls", 0..50).rate(1000.0, 10).collect("polite calls");
     /// assert_eq!(p.run()?.take(calls).len(), 50); // after 40 ms, for only 10 did not have to wait
     /// # Ok::<(), minigun::Error>(())
     /// ```

@@ -20,7 +20,7 @@ use crate::sync::Mutex;
 
 use crate::error::Error;
 use crate::failure::{FailedItem, StageResult};
-use crate::graph::Drawing;
+use crate::graph::{Drawing, Mistake};
 use crate::locked::{LockedFile, Temporary};
 use crate::report::Report;
 use crate::run::running::{self, Running};
@@ -28,7 +28,8 @@ use crate::stage::handles::{Collector, Counter, decode_values};
 use crate::stats::Totals;
 use crate::wire::Wire;
 
-use crate::plan::Spot;
+use crate::plan::config::Config;
+use crate::plan::{Executor, Spot};
 use crate::run::draft::Draft;
 use home::Home;
 use port::Port;
@@ -40,10 +41,30 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// An empty pipeline. The name is used in errors, reports and process titles.
+    /// An empty pipeline. The name is used in errors, reports and process titles. The environment may have a say in
+    /// some of its numbers, see [`Config`].
     pub fn new(name: impl Into<String>) -> Self {
-        let home = Home { name: name.into(), totals: Totals::new(), draft: Mutex::new(Draft::default()) };
+        Pipeline::configured(name, Config::default())
+    }
+
+    /// An empty pipeline, for which a configuration says what the program leaves open. What the environment says of that
+    /// now is stronger; a variable that cannot be understood is a mistake in the wiring.
+    pub fn configured(name: impl Into<String>, config: Config) -> Self {
+        let (config, mistakes) = config.with_environment();
+        let mut draft = Draft { limits: config.limits(), ..Draft::default() };
+        draft.graph.mistakes = mistakes;
+        let (totals, asked) = (Totals::new(), Mutex::default());
+        let home = Home { name: name.into(), config, asked, totals, draft: Mutex::new(draft) };
         Pipeline { home: Arc::new(home) }
+    }
+
+    /// Where the block of this name is to run: as the configuration or the environment says ([`Config`]), else as
+    /// `otherwise`. The same program gives the same results wherever that is.
+    ///
+    /// A name that is configured and that the program does not ask for is a mistake in the wiring.
+    pub fn executor(&self, name: &str, otherwise: Executor) -> Executor {
+        self.home.asked.lock().insert(name.to_string());
+        self.home.config.executors.get(name).copied().unwrap_or(otherwise)
     }
 
     /// A typed way in for routers: everything sent to the port comes out of the flow.
@@ -190,7 +211,13 @@ impl Pipeline {
     /// # Errors
     /// As [`run`](Self::run), as far as they show at the start.
     pub fn start(self) -> Result<Running, Error> {
-        let draft = std::mem::take(&mut *self.home.draft.lock());
+        let mut draft = std::mem::take(&mut *self.home.draft.lock());
+        let asked = self.home.asked.lock();
+        for name in self.home.config.executors.keys().filter(|name| !asked.contains(*name)) {
+            let known = asked.iter().cloned().collect();
+            draft.graph.mistakes.push(Mistake::UnknownPlace { name: name.clone(), known });
+        }
+        drop(asked);
         running::start(&self.home.name, &self.home.totals, draft)
     }
 }

@@ -182,6 +182,7 @@ impl<P, M> Block<P, M> {
     /// Default: 1024. At least 1.
     pub fn queue(mut self, items: usize) -> Self {
         self.settings.queue = items.max(1);
+        self.settings.said.queue = true;
         self
     }
 }
@@ -199,6 +200,7 @@ impl<P> Block<P, Once> {
     /// apart (see [`crash_attempts`](Self::crash_attempts)).
     pub fn retry(mut self, attempts: u32, backoff: Backoff) -> Block<P, Kept> {
         self.policy.attempts = attempts;
+        self.settings.said.attempts = true;
         self.policy.backoff = backoff;
         self.keeping(Kept(()))
     }
@@ -247,6 +249,7 @@ impl<P, M> Block<P, M> {
         P: ProcessBlock,
     {
         self.settings.max_restarts = deaths;
+        self.settings.said.max_restarts = true;
         self
     }
 
@@ -257,6 +260,7 @@ impl<P, M> Block<P, M> {
         P: ProcessBlock,
     {
         self.settings.crash_attempts = deaths.max(1);
+        self.settings.said.crash_attempts = true;
         self
     }
 
@@ -272,6 +276,7 @@ impl<P, M> Block<P, M> {
         P: ProcessBlock,
     {
         self.settings.timeout = Some(limit);
+        self.settings.said.timeout = true;
         self
     }
 
@@ -281,6 +286,7 @@ impl<P, M> Block<P, M> {
         P: ProcessBlock,
     {
         self.settings.grace = grace;
+        self.settings.said.grace = true;
         self
     }
 

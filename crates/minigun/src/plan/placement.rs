@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::BlockDef;
+use super::config::Said;
 use super::hooks::ForkHooks;
 use crate::codec::Format;
 use crate::defaults;
@@ -136,6 +137,7 @@ pub(crate) struct Settings {
     /// Items leave in the order in which they came.
     pub(crate) ordered: bool,
     pub(crate) rate: Option<Rate>,
+    pub(crate) said: Said,
 }
 
 /// When a worker process is replaced by a new one.
@@ -172,6 +174,7 @@ impl Default for Settings {
             limits: WorkerLimits::default(),
             ordered: false,
             rate: None,
+            said: Said::default(),
         }
     }
 }
