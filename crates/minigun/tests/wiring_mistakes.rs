@@ -152,6 +152,21 @@ fn a_block_that_returns_a_flow_made_elsewhere() {
 }
 
 #[test]
+fn a_skip_that_does_not_stand_behind_a_source() {
+    within("skip", || {
+        let p = Pipeline::new("skip");
+        p.source("in", 0..3).map("first", |n| n).skip_on_failure().discard();
+        let (mistake, text) = only_mistake(p);
+        assert_eq!(mistake, Mistake::NoSource);
+        assert_eq!(
+            text,
+            "`skip_on_failure` does not stand right behind a source: write it after `producer`, `source` or \
+             `lines`; for a block put `skip` on its head"
+        );
+    });
+}
+
+#[test]
 fn a_stage_hook_without_a_stage() {
     within("hooks", || {
         for hook in ["before", "after"] {

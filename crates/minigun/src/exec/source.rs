@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
 use crate::error::init_error;
@@ -23,6 +24,8 @@ pub(crate) struct SourceNode<U> {
     pub(crate) head: MakeSink<U>,
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
+    /// The run goes on without it if it fails.
+    pub(crate) skips: Arc<AtomicBool>,
 }
 
 impl<U: Send + 'static> Node for SourceNode<U> {
@@ -53,9 +56,13 @@ impl<U: Send + 'static> Node for SourceNode<U> {
             let produced = guarded(|| produce(&mut out));
             let failed_behind = out.take_failure();
             if let (Err(failure), None, false) = (produced, failed_behind, shared.is_halted()) {
-                let failed =
-                    FailedItem::new(&self.name, emitted.get(), 1, &failure.at(&self.name), Fate::Stopped);
-                shared.broke_off(self.stage, failed);
+                let skips = self.skips.load(Ordering::Relaxed);
+                let fate = if skips { Fate::Skipped } else { Fate::Stopped };
+                let failed = FailedItem::new(&self.name, emitted.get(), 1, &failure.at(&self.name), fate);
+                match fate {
+                    Fate::Skipped => shared.gave_up(self.stage, failed),
+                    _ => shared.broke_off(self.stage, failed),
+                }
             }
             if let Err(failure) = out.sink().finish() {
                 shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });

@@ -110,6 +110,8 @@ pub enum Mistake {
         /// The setting.
         setting: &'static str,
     },
+    /// `skip_on_failure` does not stand right behind a source.
+    NoSource,
     /// A variable of the environment that cannot be understood.
     Variable {
         /// The variable.
@@ -177,6 +179,10 @@ impl fmt::Display for Mistake {
                 f,
                 "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
                  `process_per_batch:n`, or remove the setting"
+            ),
+            Mistake::NoSource => f.write_str(
+                "`skip_on_failure` does not stand right behind a source: write it after `producer`, `source` or \
+                 `lines`; for a block put `skip` on its head",
             ),
             Mistake::Variable { name, why } => write!(f, "the environment variable `{name}`: {why}"),
             Mistake::UnknownPlace { name, known } => {

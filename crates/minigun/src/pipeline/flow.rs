@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::home::{At, Home};
 use super::port::Ports;
@@ -28,6 +29,8 @@ pub struct Flow<T, S = Program> {
     pub(crate) spot: Spot<T>,
     pub(crate) block: Option<Arc<BlockDef>>,
     pub(crate) head: Option<StepHead>,
+    /// Of a flow right behind a source: whether the run goes on without that if it fails.
+    pub(crate) source: Option<Arc<AtomicBool>>,
     _scope: PhantomData<fn() -> S>,
 }
 
@@ -47,7 +50,7 @@ impl<T: Clone + Send + 'static> Clone for Flow<T, Program> {
 
 impl<T: Send + 'static, S: Scope> Flow<T, S> {
     pub(crate) fn at(home: &Arc<Home>, spot: Spot<T>, block: Option<Arc<BlockDef>>) -> Self {
-        Flow { home: Arc::clone(home), spot, block, head: None, _scope: PhantomData }
+        Flow { home: Arc::clone(home), spot, block, head: None, source: None, _scope: PhantomData }
     }
 
     /// Attaches a step named `name`; `make` builds each worker's own closure.
