@@ -32,7 +32,9 @@
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
-//! * [`guide`] has pages on whole matters: what happens when something fails.
+//! * [`guide`] has pages on whole matters: what happens when something fails, the words of the Ruby gem beside ours.
+//! * [`Config`] and [`Pipeline::executor`] leave places and sizes to the time of the run; [`Pipeline::drawing`] shows
+//!   what was built.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
 //!
 //! # What a fork means
