@@ -130,12 +130,12 @@ impl Gate {
         }
     }
 
-    /// All items below `number` were let go. Says whether somebody waits for that.
-    pub(crate) fn release(&mut self, number: u64, full: bool) -> bool {
-        let Some(window) = &mut self.window else { return false };
-        window.released = number;
+    /// All items below `number` were let go. Says how many of them had not been before, and whether somebody waits.
+    pub(crate) fn release(&mut self, number: u64, full: bool) -> (usize, bool) {
+        let Some(window) = &mut self.window else { return (0, false) };
+        let before = std::mem::replace(&mut window.released, number);
         window.full = full;
-        std::mem::take(&mut window.refused)
+        (number.saturating_sub(before) as usize, std::mem::take(&mut window.refused))
     }
 }
 
@@ -232,8 +232,8 @@ mod tests {
         let mut gate = Gate::of(None, Some(4)).unwrap_or_default();
         assert_eq!(gate.admit(0, 10, false, now), Admitted::Some(4));
         assert_eq!(gate.admit(4, 10, true, now), Admitted::Shut);
-        assert!(gate.release(3, false), "one waits");
-        assert!(!gate.release(3, false));
+        assert_eq!(gate.release(3, false), (3, true), "one waits");
+        assert_eq!(gate.release(3, false), (0, false));
         assert_eq!(gate.admit(4, 10, false, now), Admitted::Some(3));
         gate.release(7, true);
         assert_eq!(gate.admit(7, 1, false, now), Admitted::Shut, "too much was made already");

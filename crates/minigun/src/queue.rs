@@ -122,11 +122,20 @@ impl<T> Queue<T> {
         queue
     }
 
-    /// All taken items below `number` were let go in their order; `full` if too much waits for the next of them.
+    /// Behind a gate with a window: all taken items below `number` were let go in their order, and are
+    /// [`done`](Self::done) by that; `full` if too much waits for the next of them.
     pub(crate) fn release(&self, number: u64, full: bool) {
-        let mut state = self.state.lock();
-        if state.gate.as_mut().is_some_and(|gate| gate.release(number, full)) {
-            self.wake_all(&mut state);
+        let done = {
+            let mut state = self.state.lock();
+            let released = state.gate.as_mut().map(|gate| gate.release(number, full));
+            let (done, awaited) = released.unwrap_or_default();
+            if awaited {
+                self.wake_all(&mut state);
+            }
+            done
+        };
+        if done > 0 {
+            self.done(done);
         }
     }
 

@@ -22,7 +22,7 @@ fn an_item_that_takes_long_holds_back_what_is_behind_it() {
         let p = Pipeline::new("long");
         let later = Event::new();
         let out = p
-            .source("in", 0..100u32)
+            .source("in", 0..40u32)
             .on(executor.place().ordered(), move |s| {
                 s.processor("first last", move |n, out| {
                     match n {
@@ -34,7 +34,7 @@ fn an_item_that_takes_long_holds_back_what_is_behind_it() {
                 })
             })
             .collect("out");
-        let expected: Vec<_> = (0..100).flat_map(|n| (0..n % 3).map(move |copy| (n, copy))).collect();
+        let expected: Vec<_> = (0..40).flat_map(|n| (0..n % 3).map(move |copy| (n, copy))).collect();
         assert_eq!(p.run().unwrap().take(out), expected, "under {executor}");
     });
 }
@@ -63,7 +63,7 @@ fn mishaps(n: u32, kills: bool) -> Result<u32, Failure> {
     }
 }
 
-const ITEMS: u32 = 300;
+const ITEMS: u32 = 120;
 
 #[test]
 fn through_retries_skips_and_deaths_of_workers() {
@@ -106,17 +106,17 @@ fn dead_letters_give_up_their_place() {
         let p = Pipeline::new("letters");
         let (dead, letters) = p.inlet::<Dead<u32>>("dead");
         let out = p
-            .source("in", 0..100u32)
+            .source("in", 0..40u32)
             .on(executor.place().dead_letter(&dead).ordered(), |s| {
                 s.try_map("odd ones out", |n| if n % 5 == 1 { Err("no".into()) } else { Ok(n) })
             })
             .collect("out");
         let letters = letters.map("item", |letter| letter.item).collect("letters");
         let mut report = p.run().unwrap();
-        let expected: Vec<_> = (0..100).filter(|n| n % 5 != 1).collect();
+        let expected: Vec<_> = (0..40).filter(|n| n % 5 != 1).collect();
         assert_eq!(report.take(out), expected, "under {executor}");
         let letters: BTreeSet<_> = report.take(letters).into_iter().collect();
-        assert_eq!(letters, (0..100).filter(|n| n % 5 == 1).collect());
+        assert_eq!(letters, (0..40).filter(|n| n % 5 == 1).collect());
     });
 }
 

@@ -363,8 +363,7 @@ impl<T: Send + 'static> Worker<'_, T> {
             }
             (Verdict::Skip, _) => {
                 self.gave_up(number, tried, &failure, Fate::Skipped);
-                self.team.queue.done(1);
-                self.hand_in(number, tried)
+                self.done(number, tried)
             }
             (Verdict::DeadLetter, Some(item)) => {
                 let failed = FailedItem::new(&self.team.name, number, tried, &failure, Fate::Dead);
@@ -401,18 +400,19 @@ impl<T: Send + 'static> Worker<'_, T> {
         if tx.journal.has_values() {
             self.shared.settle(&tx.journal);
         }
-        self.team.queue.done(1);
         if published.is_ok() {
-            return self.hand_in(number, tried);
+            return self.done(number, tried);
         }
+        self.team.queue.done(1);
         self.stats.abandoned(1);
         self.shared.gone();
         Next::Off
     }
 
-    /// In an ordered block: hands in what the item made, and passes on what is next.
-    fn hand_in(&mut self, number: u64, attempt: u32) -> Next {
+    /// The item will not come back. In an ordered block it is handed in what it made, and what is next passed on.
+    fn done(&mut self, number: u64, attempt: u32) -> Next {
         let (Some(ordered), Some(Turn { parcels, arrival })) = (&self.team.ordered, &mut self.turn) else {
+            self.team.queue.done(1);
             return Next::On;
         };
         let (turns, queue) = (&ordered.turns, &self.team.queue);

@@ -127,7 +127,8 @@ impl<T: Send + 'static> Slot<'_, T> {
                         Some(turns) => self.in_turn(turns, &parcel, result.body)?,
                     };
                     completed += u64::from(step.is_ok());
-                    resolved += 1;
+                    // In an ordered block it is resolved when it has its turn.
+                    resolved += usize::from(self.block.turns.is_none());
                 }
                 ItemOutcome::Failed => {
                     let attempts = parcel.attempts + 1;
@@ -179,10 +180,13 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.hand_in(turns, parcel.number, given)
     }
 
-    /// An item gave nothing, and will not give anything any more: it gives up its place.
-    fn give_up_place(&mut self, number: u64) -> Step {
+    /// An item was set aside: it will not come back, and in an ordered block it gives up its place.
+    fn gives_nothing(&mut self, number: u64) -> Step {
         match &self.block.turns {
-            None => Ok(()),
+            None => {
+                self.block.queue.done(1);
+                Ok(())
+            }
             Some(turns) => match self.hand_in(turns, number, None) {
                 Ok(step) => step,
                 Err(error) => self.fail(self.zygote_error(error)),
@@ -240,8 +244,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             (Verdict::Skip, _) => {
                 let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Skipped);
                 self.shared.gave_up(self.block.stage, failed);
-                self.block.queue.done(1);
-                self.give_up_place(number)
+                self.gives_nothing(number)
             }
             (Verdict::DeadLetter, left) => {
                 let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Dead);
@@ -268,8 +271,8 @@ impl<T: Send + 'static> Slot<'_, T> {
                 letters::post(&mut self.letters, remains, &failed)
             }
         };
-        self.block.queue.done(1);
         if let Err(failure) = posted {
+            self.block.queue.done(1);
             let failure = self.arrival.undone(failure);
             let name = &self.block.name;
             let failed = FailedItem::new(name, failed.item, failed.attempts, &failure, Fate::Stopped);
@@ -283,7 +286,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         let number = failed.item;
         self.shared.gave_up(self.block.stage, failed);
-        self.give_up_place(number)
+        self.gives_nothing(number)
     }
 }
 
