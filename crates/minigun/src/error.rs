@@ -5,6 +5,7 @@ use std::io;
 
 use crate::failure::{FailedItem, Failure, FailureKind, StopCause, beneath};
 use crate::graph::Mistake;
+use crate::shared_data::SharedError;
 
 /// Why a pipeline could not be run, or why its run ended early.
 ///
@@ -131,6 +132,9 @@ pub enum Error {
         /// The file, and what the system said.
         source: io::Error,
     },
+    /// A data set could not be shared: see [`Shared`](crate::Shared).
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     /// User code did not return after the run was stopped.
     #[error("the run was stopped, but user code still runs on a thread in {}; threads cannot be killed", stages.join(", "))]
     Stuck {

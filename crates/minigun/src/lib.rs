@@ -31,6 +31,7 @@
 //!   [`exit_code`] tells so, and [`Pipeline::on_failure`] hears of every item that failed for good.
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
+//! * [`Shared`] is a large data set that every worker process reads without a copy, and that makes no fork slower.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
 //! * [`guide`] has pages on whole matters: what happens when something fails, the words of the Ruby gem beside ours.
 //! * [`Config`] and [`Pipeline::executor`] leave places and sizes to the time of the run; [`Pipeline::drawing`] shows
@@ -83,6 +84,7 @@ mod queue;
 mod report;
 mod run;
 mod shared;
+mod shared_data;
 mod stage;
 mod stats;
 mod sync;
@@ -117,6 +119,7 @@ pub use report::{Outcome, Report, StageReport};
 pub use run::exit::exit_code;
 pub use run::handle::Handle;
 pub use run::running::Running;
+pub use shared_data::{Shared, SharedBytes, SharedError, SharedWriter};
 pub use stage::batcher::Batches;
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;

@@ -288,7 +288,7 @@ fn stopped_early_it_gives_what_it_began_in_order() {
                     n += 1;
                 }
             })
-            .on(executor.place().ordered(), |s| s.map("same", |n| n))
+            .on(executor.place().queue(20).ordered(), |s| s.map("same", |n| n))
             .receiver("out", 10);
         let running = p.start().unwrap();
         let mut seen = Vec::new();

@@ -3,18 +3,19 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::threads::balance;
+use super::threads::{balance, pass_in_order};
 use super::{Context, Stand, ThreadsNode, into_queue};
 use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
 use crate::graph::StageId;
 use crate::plan::{Executor, Placed, Recycle};
-use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
-use crate::queue::{Queue, Sender};
+use crate::process::{self, Arrival, Berth, Desk, InTurn, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
+use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::stage::turns::Turns;
 use crate::wire::WireFns;
+use crate::working::Working;
 
 /// Persistent workers, forked once, each serving many items.
 pub(crate) struct ProcessPoolContext;
@@ -59,6 +60,24 @@ impl<T: Send + 'static> ProcessNode<T> {
     }
 }
 
+impl<T: Send + 'static> ProcessNode<T> {
+    /// Starts the thread that passes on what the slots hand in.
+    fn pass_in_order(&self, turns: &Arc<Turns<InTurn>>, launch: &Launch) -> Result<(), Error> {
+        let format = self.block.placement.settings.format;
+        let pipeline = launch.shared.name().to_string();
+        let pass = move |arrival: &mut Arrival, number, InTurn { body, attempt }: InTurn| {
+            let of = Working::Item { item: number, attempt };
+            match arrival.outputs(format, &body, of) {
+                Ok(outcome) => Ok(outcome.map_err(|failure| (attempt, failure))),
+                Err(error) => Err(Error::Zygote { pipeline: pipeline.clone(), cause: error.to_string() }),
+            }
+        };
+        let ways = (Arc::clone(turns), Arc::clone(&self.queue));
+        let (name, stage) = (&self.block.name, self.block.stage);
+        pass_in_order(launch, (name, stage), ways, Arc::clone(&self.block.def), pass)
+    }
+}
+
 impl<T: Send + 'static> Node for ProcessNode<T> {
     fn plan(&mut self, plan: &mut Plan) -> Result<(), Error> {
         let placement = &self.block.placement;
@@ -84,6 +103,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 memory: placement.settings.recycle.memory,
             },
             limits: placement.settings.limits,
+            timed: self.block.placement.settings.timeout.is_some(),
             debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
         };
         let workers = placement.executor.held_to(plan.limits());
@@ -92,7 +112,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
     }
 
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Sender::new(&self.queue)))
+        Some(Box::new(self.queue.hold()))
     }
 
     fn register(&self, shared: &Shared) {
@@ -136,11 +156,20 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             turns: placement.settings.ordered.then(Turns::new),
         });
         launch.shared.on_stop_hurry(&slots);
+        let mut hands = Vec::new();
+        if let Some(turns) = &slots.turns {
+            hands.extend((0..workers).map(|_| turns.hand()));
+            self.pass_in_order(turns, launch)?;
+        }
+        let mut hands = hands.into_iter();
         for slot in 0..workers {
+            let hand = hands.next();
             let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
             launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
-                let exits = block.def.exits.lock().clone();
+                // In an ordered block another thread passes on what comes out.
+                let ordered = slots.turns.is_some();
+                let exits = if ordered { Vec::new() } else { block.def.exits.lock().clone() };
                 let opened = Arrival::open(&shared, &block.name, &exits).and_then(|mut arrival| {
                     let letters = arrival.letters(block.letters.as_ref())?;
                     Ok((arrival, letters))
@@ -154,6 +183,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 if let Some(desk) = slots.crew.desks.get(slot) {
                     Slot::new(&slots, (slot, desk), &shared, &processes, stats, (arrival, letters)).drive();
                 }
+                drop(hand);
             })?;
         }
         Ok(())

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,13 +14,13 @@ use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
 use crate::graph::{BlockId, StageId};
 use crate::plan::{BlockDef, Executor, Placed, default_policy};
 use crate::process::Arrival;
-use crate::queue::{Kept, Pop, Queue, Sender};
+use crate::queue::{Kept, Pop, Queue};
 use crate::shared::{Halt, Shared};
 use crate::stage::Keep;
 use crate::stage::attempt::Attempt;
 use crate::stage::exit::{Carrier, Parcel};
 use crate::stage::letters::{self, Letters, MakeLetters, Remains};
-use crate::stage::sink::{Cx, MakeSink};
+use crate::stage::sink::{Broken, Cx, MakeSink};
 use crate::stage::turns::{Passed, Turns};
 use crate::stats::StageStats;
 use crate::working::Working;
@@ -53,7 +52,7 @@ struct Team<T> {
 /// Where the outputs of a block's workers wait for their turn.
 struct Ordered {
     block: Arc<BlockDef>,
-    turns: Turns<InTurn>,
+    turns: Arc<Turns<InTurn>>,
 }
 
 /// The outputs of an item, and the attempt that made them.
@@ -67,12 +66,6 @@ impl Ordered {
         let ordered = block.placement.settings.ordered;
         ordered.then(|| Ordered { block: Arc::clone(&block.def), turns: Turns::new() })
     }
-}
-
-/// One worker's side of that: where its attempts leave their outputs, and its own way on for those of any.
-struct Turn {
-    parcels: Rc<RefCell<Vec<Parcel>>>,
-    arrival: Arrival,
 }
 
 impl<T> Drop for Team<T> {
@@ -130,7 +123,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
 
     /// A stage outside any block: one thread, the default policy.
     pub(crate) fn single(head: MakeSink<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
-        let queue = Arc::new(Queue::new(defaults::QUEUE_ITEMS, false));
+        let queue = Arc::new(Queue::new(defaults::queue_items::<T>(), false));
         Self::with(SINGLE, Team::alone(queue, head, stage, name, false))
     }
 
@@ -148,7 +141,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
 
 impl<T: Send + 'static> Node for ThreadsNode<T> {
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Sender::new(&self.team.queue)))
+        Some(Box::new(self.team.queue.hold()))
     }
 
     fn register(&self, shared: &Shared) {
@@ -163,10 +156,23 @@ impl<T: Send + 'static> Node for ThreadsNode<T> {
         let workers = self.executor.held_to(launch.shared.limits());
         // An item must not wait in the hands of a busy worker while another is idle.
         let run = if workers == 1 { usize::MAX } else { 1 };
+        let hands: Vec<_> = match &self.team.ordered {
+            None => Vec::new(),
+            Some(ordered) => {
+                let hands = (0..workers).map(|_| ordered.turns.hand()).collect();
+                ordered.launch(&self.team, launch)?;
+                hands
+            }
+        };
+        let mut hands = hands.into_iter();
         for worker in 0..workers {
+            let hand = hands.next();
             let (team, shared) = (Arc::clone(&self.team), Arc::clone(&launch.shared));
             let name = if workers == 1 { team.name.to_string() } else { format!("{}/{worker}", team.name) };
-            launch.spawn(&name, move |holds| team.work(&shared, holds, run))?;
+            launch.spawn(&name, move |holds| {
+                team.work(&shared, holds, run);
+                drop(hand);
+            })?;
         }
         Ok(())
     }
@@ -202,11 +208,8 @@ impl<T> Team<T> {
 impl<T: Send + 'static> Team<T> {
     /// One worker, which takes up to `most` items at once.
     fn work(&self, shared: &Arc<Shared>, holds: Holds, most: usize) {
-        let (border, turn) = match self.ordered.as_ref().map(|ordered| ordered.turn(shared, &self.name)) {
-            None => (None, None),
-            Some(Ok((border, turn))) => (Some(border), Some(turn)),
-            Some(Err(failure)) => return shared.fail(init_error(&self.name, &failure)),
-        };
+        let parcels = Rc::default();
+        let border = self.ordered.as_ref().map(|ordered| ordered.border(&parcels));
         let cx = Cx::new(shared, &self.name, border);
         let _recording = cx.tx.journal.enter();
         let mut cx = cx;
@@ -221,8 +224,8 @@ impl<T: Send + 'static> Team<T> {
         attempt.cx.tx.journal.commit();
         shared.settle(&attempt.cx.tx.journal);
         let stats = shared.stats(self.stage);
-        let mut worker = Worker { team: self, shared, stats, letters, turn, completed: 0 };
-        let (mut run, mut last) = (VecDeque::new(), 0);
+        let mut worker = Worker { team: self, shared, stats, letters, parcels, completed: 0 };
+        let (mut run, mut last) = (Vec::new(), 0);
         loop {
             let next = match self.queue.pop_until(&mut run, most, attempt.due()) {
                 Pop::Run(first) => {
@@ -245,16 +248,6 @@ impl<T: Send + 'static> Team<T> {
         }
         cx.tx.flush();
         shared.settle(&cx.tx.journal);
-        if let Some(Turn { parcels, mut arrival }) = worker.turn {
-            let rest = parcels.take();
-            if !rest.is_empty()
-                && let Err(failure) = arrival.parcels(rest, Working::Rest)
-            {
-                let failed = FailedItem::new(&self.name, last, 1, &failure, Fate::Stopped);
-                shared.broke_off(self.stage, failed);
-            }
-            arrival.finish(shared);
-        }
         match finished {
             Ok(()) => {}
             Err(failure) if failure.is_hook() => {
@@ -270,13 +263,62 @@ impl<T: Send + 'static> Team<T> {
 }
 
 impl Ordered {
-    /// What a worker needs to take part: the border of its block, over which its outputs are handed in.
-    fn turn(&self, shared: &Arc<Shared>, name: &Arc<str>) -> Result<((BlockId, Carrier), Turn), Failure> {
-        let parcels = Rc::default();
-        let arrival = Arrival::open(shared, name, &self.block.exits.lock().clone())?;
-        let border = (self.block.id, Carrier::Parcels(Rc::clone(&parcels)));
-        Ok((border, Turn { parcels, arrival }))
+    /// The border of the block, over which a worker's outputs are left to be handed in.
+    fn border(&self, parcels: &Rc<RefCell<Vec<Parcel>>>) -> (BlockId, Carrier) {
+        (self.block.id, Carrier::Parcels(Rc::clone(parcels)))
     }
+
+    /// Starts the thread that passes on what is handed in.
+    fn launch<T: Send + 'static>(&self, team: &Arc<Team<T>>, launch: &Launch) -> Result<(), Error> {
+        let (turns, block, team) = (Arc::clone(&self.turns), Arc::clone(&self.block), Arc::clone(team));
+        let pass = move |arrival: &mut Arrival, number, InTurn { parcels, attempt }| {
+            let of = Working::Item { item: number, attempt };
+            Ok(arrival.parcels(parcels, of).map_err(|failure| (attempt, failure)))
+        };
+        let queue = Arc::clone(&team.queue);
+        pass_in_order(launch, (&team.name, team.stage), (turns, queue), block, pass)
+    }
+}
+
+/// Starts the thread that passes on in order what the workers of a block hand in. `pass` gives an item's outputs to the
+/// way out of the block; it says which attempt failed there, and why, or what else went wrong.
+pub(super) fn pass_in_order<T: Send + 'static, X: Send + 'static>(
+    launch: &Launch,
+    (name, stage): (&Arc<str>, StageId),
+    (turns, queue): (Arc<Turns<X>>, Arc<Queue<T>>),
+    block: Arc<BlockDef>,
+    pass: impl Fn(&mut Arrival, u64, X) -> Result<Result<(), (u32, Failure)>, Error> + Send + 'static,
+) -> Result<(), Error> {
+    launch.shared.on_halt(Arc::clone(&turns) as _);
+    let (shared, name) = (Arc::clone(&launch.shared), Arc::clone(name));
+    launch.spawn(&format!("{name}/order"), move |holds| {
+        let exits = block.exits.lock().clone();
+        let mut arrival = match Arrival::open(&shared, &name, &exits) {
+            Ok(arrival) => arrival,
+            Err(failure) => return shared.fail(init_error(&name, &failure)),
+        };
+        drop(holds);
+        while let Some((number, given)) = turns.next(|passed| queue.release(passed.below, passed.full)) {
+            match pass(&mut arrival, number, given) {
+                Ok(Ok(())) => {}
+                Ok(Err((attempt, failure))) => {
+                    let failed = FailedItem::new(&name, number, attempt, &failure, Fate::Stopped);
+                    shared.gave_up(stage, failed);
+                    break;
+                }
+                Err(error) => {
+                    shared.fail(error);
+                    break;
+                }
+            }
+            if arrival.commit(&shared).is_err() {
+                shared.gone();
+                break;
+            }
+            arrival.flush(&shared);
+        }
+        arrival.finish(&shared);
+    })
 }
 
 struct Worker<'a, T> {
@@ -284,22 +326,35 @@ struct Worker<'a, T> {
     shared: &'a Arc<Shared>,
     stats: Arc<StageStats>,
     letters: Option<Box<dyn Letters<T>>>,
-    turn: Option<Turn>,
+    /// In an ordered block: what an attempt made that was just committed.
+    parcels: Rc<RefCell<Vec<Parcel>>>,
     completed: u64,
 }
 
 impl<T: Send + 'static> Worker<'_, T> {
-    fn run(&mut self, attempt: &mut Attempt<T>, run: &mut VecDeque<T>, first: u64) -> Next {
+    fn run(&mut self, attempt: &mut Attempt<T>, run: &mut Vec<T>, first: u64) -> Next {
         let started = Instant::now();
-        let (mut number, mut next) = (first, Next::On);
-        while let Some(item) = run.pop_front() {
-            next = self.item(attempt, Kept { item, number, attempts: 0 });
-            number += 1;
-            if let Next::Off = next {
-                self.stats.abandoned(run.len() as u64);
-                run.clear();
+        let (mut run, mut number, mut next) = (run.drain(..), first, Next::On);
+        // Items whose outputs wait for their turn are committed one by one, too.
+        let kept = (self.team.keep.is_some() && self.team.policy.keeps(1)) || self.team.ordered.is_some();
+        while matches!(next, Next::On) && run.len() > 0 {
+            if kept && let Some(item) = run.next() {
+                next = self.item(attempt, Kept { item, number, attempts: 0 });
+                number += 1;
+                continue;
             }
+            let (reached, outcome) = attempt.run_all(&mut run, number);
+            self.completed += reached - number;
+            self.team.queue.done((reached - number) as usize);
+            number = reached + 1;
+            next = match outcome {
+                Ok(()) => Next::On,
+                Err(Broken::Failed(failure)) => self.failed(attempt, reached, 1, failure, None),
+                Err(Broken::Stopped) => self.cut_off(),
+            };
         }
+        self.stats.abandoned(run.len() as u64);
+        drop(run);
         self.flush(attempt, started);
         next
     }
@@ -342,14 +397,25 @@ impl<T: Send + 'static> Worker<'_, T> {
             Some(keep) if self.team.policy.keeps(tried) => keep(&item),
             _ => None,
         };
-        let mut failure = match attempt.run(item, Working::at(number, attempts)) {
+        match attempt.run(item, Working::at(number, attempts)) {
             Ok(()) => {
                 let next = self.commit(attempt, number, tried);
                 self.completed += u64::from(matches!(next, Next::On));
-                return next;
+                next
             }
-            Err(failure) => failure,
-        };
+            Err(failure) => self.failed(attempt, number, tried, failure, again),
+        }
+    }
+
+    /// What becomes of an item whose attempt failed; `again` is the item, if it was kept.
+    fn failed(
+        &mut self,
+        attempt: &Attempt<T>,
+        number: u64,
+        tried: u32,
+        mut failure: Failure,
+        again: Option<T>,
+    ) -> Next {
         let verdict = if failure.is_final(0) {
             Verdict::Stop
         } else {
@@ -404,36 +470,28 @@ impl<T: Send + 'static> Worker<'_, T> {
             return self.done(number, tried);
         }
         self.team.queue.done(1);
+        self.cut_off()
+    }
+
+    /// What an item made cannot go on: the run was stopped.
+    fn cut_off(&self) -> Next {
         self.stats.abandoned(1);
         self.shared.gone();
         Next::Off
     }
 
-    /// The item will not come back. In an ordered block it is handed in what it made, and what is next passed on.
-    fn done(&mut self, number: u64, attempt: u32) -> Next {
-        let (Some(ordered), Some(Turn { parcels, arrival })) = (&self.team.ordered, &mut self.turn) else {
-            self.team.queue.done(1);
-            return Next::On;
-        };
-        let (turns, queue) = (&ordered.turns, &self.team.queue);
-        let release = |passed: Passed| queue.release(passed.below, passed.full);
-        let parcels = parcels.take();
-        let given = (!parcels.is_empty()).then_some(InTurn { parcels, attempt });
-        if !turns.hand_in((number, 0), given, release) {
-            return Next::On;
-        }
-        while let Some((number, InTurn { parcels, attempt })) = turns.next(release) {
-            let of = Working::Item { item: number, attempt };
-            if let Err(failure) = arrival.parcels(parcels, of) {
-                self.gave_up(number, attempt, &failure, Fate::Stopped);
-                return Next::Off;
-            }
-            if arrival.commit(self.shared).is_err() {
-                self.shared.gone();
-                return Next::Off;
+    /// The item will not come back. In an ordered block what it made is handed in.
+    fn done(&self, number: u64, attempt: u32) -> Next {
+        let queue = &self.team.queue;
+        match &self.team.ordered {
+            None => queue.done(1),
+            Some(ordered) => {
+                let parcels = self.parcels.take();
+                let given = (!parcels.is_empty()).then_some(InTurn { parcels, attempt });
+                let release = |passed: Passed| queue.release(passed.below, passed.full);
+                ordered.turns.hand_in((number, 0), given, release);
             }
         }
-        arrival.flush(self.shared);
         Next::On
     }
 }
@@ -471,6 +529,7 @@ pub(crate) fn books_differ(name: &str, sent: u64, taken: u64, left: u64, outcome
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Sender;
     use crate::stats::StageFigures;
 
     #[test]
@@ -478,7 +537,7 @@ mod tests {
         let queue = Arc::new(Queue::new(10, false));
         let sender = Sender::new(&queue);
         (0..5).for_each(|n| sender.send(n).unwrap());
-        let mut run = VecDeque::new();
+        let mut run = Vec::new();
         assert!(matches!(queue.pop(&mut run, 4), Pop::Run(0)));
         let right = StageFigures { completed: 1, skipped: 1, dead: 1, abandoned: 1, ..Default::default() };
         assert!(balance("stage", &queue, right).is_ok());

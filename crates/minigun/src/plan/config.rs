@@ -174,7 +174,7 @@ impl Config {
             }
         };
         if let Some(queue) = self.queue.filter(|_| !said.queue) {
-            settings.queue = queue.get();
+            settings.queue = Some(queue.get());
         }
         if !executor.is_process() {
             return;
@@ -352,7 +352,7 @@ mod tests {
         config.fill(Executor::Processes(1), &mut settings, &mut policy);
         assert_eq!(
             (settings.queue, settings.crash_attempts, settings.max_restarts, policy.attempts),
-            (5, 8, 9, 2)
+            (Some(5), 8, 9, 2)
         );
         assert_eq!((settings.timeout, settings.grace), (Some(second), 2 * second));
         let said = Said {
@@ -372,6 +372,6 @@ mod tests {
         // Nothing that a thread could not keep.
         let (mut settings, mut policy) = (Settings::default(), Policy::default());
         config.fill(Executor::Threads(1), &mut settings, &mut policy);
-        assert_eq!((settings.queue, settings.timeout, policy), (5, None, Policy::default()));
+        assert_eq!((settings.queue, settings.timeout, policy), (Some(5), None, Policy::default()));
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod attempt;
 pub(crate) mod batch;
 pub(crate) mod batcher;
 pub(crate) mod edge;
+pub(crate) mod emit;
 pub(crate) mod exit;
 pub(crate) mod guard;
 pub(crate) mod handles;

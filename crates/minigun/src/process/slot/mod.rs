@@ -51,7 +51,7 @@ pub(crate) struct SlotBlock<T> {
     /// Its workers stop for a debugger, and are given all the time they take.
     pub(crate) debugged: bool,
     /// Where its results are put into the order of their items.
-    pub(crate) turns: Option<Turns<InTurn>>,
+    pub(crate) turns: Option<Arc<Turns<InTurn>>>,
 }
 
 /// The outputs of an item that wait for their turn.

@@ -113,18 +113,23 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     pub(super) fn results(&mut self, passed: u64, payload: &[u8]) -> Result<Step, FrameError> {
         let (mut fields, journal) = protocol::results_and_journal(payload)?;
+        let mut parcels = self.parcels_of(Fields(fields.0))?.into_iter();
         let (mut completed, mut resolved) = (0, 0);
         let mut step = Ok(());
-        while step.is_ok() && !fields.is_empty() {
+        while step.is_ok()
+            && let Some(parcel) = parcels.next()
+        {
             let result = protocol::next_result(&mut fields)?;
-            let Some(parcel) = self.desk.ledger.lock().take(result.index) else {
-                return Err(FrameError::Content("a result for an item that is not in flight"));
-            };
             match result.outcome {
                 ItemOutcome::Done => {
                     step = match &self.block.turns {
                         None => self.arrived(parcel.number, parcel.attempt(), result.body)?,
-                        Some(turns) => self.in_turn(turns, &parcel, result.body)?,
+                        Some(turns) => {
+                            let (body, attempt) = (result.body.to_vec(), parcel.attempt());
+                            let given = (!body.is_empty()).then_some(InTurn { body, attempt });
+                            self.hand_in(turns, parcel.number, given);
+                            Ok(())
+                        }
                     };
                     completed += u64::from(step.is_ok());
                     // In an ordered block it is resolved when it has its turn.
@@ -140,6 +145,8 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.stats.completed(completed);
         self.block.queue.done(resolved);
         if step.is_err() {
+            self.stats.abandoned(parcels.len() as u64);
+            self.block.queue.done(parcels.len());
             return Ok(step);
         }
         let unresolved = self.desk.ledger.lock().pass(passed);
@@ -147,6 +154,20 @@ impl<T: Send + 'static> Slot<'_, T> {
             return Err(FrameError::Content("items were passed over without a result"));
         }
         Ok(self.journal(journal))
+    }
+
+    /// Takes the items out of the ledger that results have come for, in the order of the results.
+    fn parcels_of(&self, mut results: Fields<'_>) -> Result<Vec<Parcel<T>>, FrameError> {
+        let mut ledger = self.desk.ledger.lock();
+        let mut parcels = Vec::with_capacity(ledger.live());
+        while !results.is_empty() {
+            let index = protocol::next_result(&mut results)?.index;
+            let Some(parcel) = ledger.take(index) else {
+                return Err(FrameError::Content("a result for an item that is not in flight"));
+            };
+            parcels.push(parcel);
+        }
+        Ok(parcels)
     }
 
     /// An item's outputs go on into the program, all or none.
@@ -169,48 +190,20 @@ impl<T: Send + 'static> Slot<'_, T> {
         Ok(Ok(()))
     }
 
-    /// An item's outputs go on when those of all before it have.
-    fn in_turn(
-        &mut self,
-        turns: &Turns<InTurn>,
-        parcel: &Parcel<T>,
-        body: &[u8],
-    ) -> Result<Step, FrameError> {
-        let given = (!body.is_empty()).then(|| InTurn { body: body.to_vec(), attempt: parcel.attempt() });
-        self.hand_in(turns, parcel.number, given)
-    }
-
     /// An item was set aside: it will not come back, and in an ordered block it gives up its place.
-    fn gives_nothing(&mut self, number: u64) -> Step {
+    fn gives_nothing(&self, number: u64) -> Step {
         match &self.block.turns {
-            None => {
-                self.block.queue.done(1);
-                Ok(())
-            }
-            Some(turns) => match self.hand_in(turns, number, None) {
-                Ok(step) => step,
-                Err(error) => self.fail(self.zygote_error(error)),
-            },
+            None => self.block.queue.done(1),
+            Some(turns) => self.hand_in(turns, number, None),
         }
+        Ok(())
     }
 
-    fn hand_in(
-        &mut self,
-        turns: &Turns<InTurn>,
-        number: u64,
-        given: Option<InTurn>,
-    ) -> Result<Step, FrameError> {
-        let queue = &self.block.queue;
+    /// In an ordered block an item's outputs go on when those of all before it have.
+    fn hand_in(&self, turns: &Turns<InTurn>, number: u64, given: Option<InTurn>) {
         let size = given.as_ref().map_or(0, |given| given.body.len());
-        let release = |passed: Passed| queue.release(passed.below, passed.full);
-        if turns.hand_in((number, size), given, release) {
-            while let Some((number, InTurn { body, attempt })) = turns.next(release) {
-                if self.arrived(number, attempt, &body)?.is_err() {
-                    return Ok(Err(Failed));
-                }
-            }
-        }
-        Ok(Ok(()))
+        let queue = &self.block.queue;
+        turns.hand_in((number, size), given, |passed: Passed| queue.release(passed.below, passed.full));
     }
 
     /// An attempt failed: the item is tried again, or the block's last word applies to it. `attempts` are those

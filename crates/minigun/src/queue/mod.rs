@@ -3,15 +3,26 @@
 //! Every edge of the graph is one such queue. Senders are counted: the queue has ended when the last one is
 //! dropped and everything was taken. It also holds the items that wait for another attempt, so that they
 //! count against the same limit and any worker can take them when they are due.
+//!
+//! Each sender has a lane of its own, a ring that it alone fills: it publishes an item by one store and looks at one
+//! flag, and takes the lock only if somebody waits. Consumers empty the lanes under the lock, a run at a time. Who is
+//! about to sleep raises the flag, makes a fence for both sides, and looks once more.
 
-use std::collections::{BinaryHeap, VecDeque};
+mod patience;
+mod sender;
+mod state;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
+
+use minigun_os::Event;
 
 use crate::gate::{Admitted, Gate};
 use crate::sync::{Condvar, Mutex};
-use minigun_os::Event;
+use patience::Patience;
+pub(crate) use sender::{Hold, Sender};
+use state::{Later, State};
 
 /// The run was stopped: the queue takes and gives nothing more.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,74 +53,31 @@ pub(crate) struct Queue<T> {
     not_empty: Condvar,
     not_full: Condvar,
     limit: usize,
+    /// How many more items may be queued. Senders take some of it ahead; below zero by what came back.
+    room: AtomicIsize,
+    /// How much of it a sender may hold while it does nothing with it: so little that all together never hold all.
+    ahead: AtomicUsize,
+    /// Somebody waits for items, or the queue was stopped: whoever publishes must look closer.
+    attention: AtomicBool,
     /// Whether taken items may come back, so that the end waits for them.
     returns: bool,
     /// Counted by the senders themselves, to be compared with what was taken.
     sent: AtomicU64,
 }
 
-struct State<T> {
-    ready: VecDeque<T>,
-    later: BinaryHeap<Later<T>>,
-    /// Items taken by consumers that may still come back for another attempt.
-    out: usize,
-    senders: usize,
-    taken: u64,
-    stopped: bool,
-    closed: bool,
-    /// What waits for another attempt is due at once.
-    hurried: bool,
-    gate: Option<Gate>,
-    idle: usize,
-    blocked: usize,
-    events: Vec<Arc<Event>>,
-}
-
-struct Later<T> {
-    due: Instant,
-    kept: Kept<T>,
-}
-
-impl<T> PartialEq for Later<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.due == other.due
-    }
-}
-impl<T> Eq for Later<T> {}
-impl<T> PartialOrd for Later<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<T> Ord for Later<T> {
-    /// The earliest is the greatest, for the heap gives the greatest first.
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        other.due.cmp(&self.due)
-    }
-}
-
 impl<T> Queue<T> {
     /// A queue for at most `limit` items (at least one). Where `returns`, every taken item must be answered by
     /// [`done`](Self::done) or [`again`](Self::again), and the queue has not ended before.
     pub(crate) fn new(limit: usize, returns: bool) -> Self {
+        let limit = limit.clamp(1, isize::MAX as usize);
         Queue {
-            state: Mutex::new(State {
-                ready: VecDeque::new(),
-                later: BinaryHeap::new(),
-                out: 0,
-                senders: 0,
-                taken: 0,
-                stopped: false,
-                closed: false,
-                hurried: false,
-                gate: None,
-                idle: 0,
-                blocked: 0,
-                events: Vec::new(),
-            }),
+            state: Mutex::new(State::new()),
             not_empty: Condvar::new(),
             not_full: Condvar::new(),
-            limit: limit.max(1),
+            limit,
+            room: AtomicIsize::new(limit as isize),
+            ahead: AtomicUsize::new(0),
+            attention: AtomicBool::new(false),
             returns,
             sent: AtomicU64::new(0),
         }
@@ -139,17 +107,38 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Keeps the queue open without ever sending.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold<T> {
+        self.state.lock().senders += 1;
+        Hold(Arc::clone(self))
+    }
+
+    fn count_senders(&self, senders: usize) {
+        self.ahead.store(self.limit / (8 * senders.max(8)), Ordering::Relaxed);
+    }
+
     /// Takes up to `max` ready items into `run`, or one item that is due again; waits until there is
     /// something, or the end.
-    pub(crate) fn pop(&self, run: &mut VecDeque<T>, max: usize) -> Pop<T> {
+    pub(crate) fn pop(&self, run: &mut Vec<T>, max: usize) -> Pop<T> {
         self.pop_until(run, max, None)
     }
 
     /// As [`pop`](Self::pop), but when there is nothing at that time it is `Empty`.
-    pub(crate) fn pop_until(&self, run: &mut VecDeque<T>, max: usize, until: Option<Instant>) -> Pop<T> {
+    pub(crate) fn pop_until(&self, run: &mut Vec<T>, max: usize, until: Option<Instant>) -> Pop<T> {
         let mut state = self.state.lock();
+        let (mut announced, mut patience) = (false, Patience::default());
         loop {
-            match state.take(run, max, self.returns) {
+            match self.take(&mut state, run, max) {
+                Pop::Empty(_) if patience.lasts() => {
+                    drop(state);
+                    patience.pause();
+                    state = self.state.lock();
+                }
+                // First announced, then looked again: whoever publishes after that look will call.
+                Pop::Empty(_) if !announced => {
+                    self.announce();
+                    announced = true;
+                }
                 Pop::Empty(due) => {
                     if until.is_some_and(|until| until <= Instant::now()) {
                         return Pop::Empty(due);
@@ -159,7 +148,12 @@ impl<T> Queue<T> {
                         Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
                         None => self.not_empty.wait(&mut state),
                     }
-                    state.idle -= 1;
+                    // Whose call it was does not matter: one that woke by itself answers for another.
+                    match state.called.checked_sub(1) {
+                        Some(called) => state.called = called,
+                        None => state.idle -= 1,
+                    }
+                    announced = false;
                 }
                 got => {
                     self.made_room(state);
@@ -171,37 +165,90 @@ impl<T> Queue<T> {
 
     /// As [`pop`](Self::pop) without waiting, and at most the `share`-th part of what is there. When it is
     /// `Empty`, `event` is set at the next change.
-    pub(crate) fn try_pop(
-        &self,
-        run: &mut VecDeque<T>,
-        max: usize,
-        share: usize,
-        event: &Arc<Event>,
-    ) -> Pop<T> {
+    pub(crate) fn try_pop(&self, run: &mut Vec<T>, max: usize, share: usize, event: &Arc<Event>) -> Pop<T> {
         let mut state = self.state.lock();
-        let max = max.min(state.ready.len().div_ceil(share.max(1)));
-        let got = state.take(run, max, self.returns);
-        if let Pop::Empty(_) = got {
-            if !state.events.iter().any(|e| Arc::ptr_eq(e, event)) {
-                state.events.push(Arc::clone(event));
+        let mut announced = false;
+        loop {
+            let max = max.min(state.ready().div_ceil(share.max(1)));
+            match self.take(&mut state, run, max) {
+                Pop::Empty(_) if !announced => {
+                    if !state.events.iter().any(|e| Arc::ptr_eq(e, event)) {
+                        state.events.push(Arc::clone(event));
+                    }
+                    self.announce();
+                    announced = true;
+                }
+                Pop::Empty(due) => return Pop::Empty(due),
+                got => {
+                    // It is awake: what comes next may be for another.
+                    state.events.retain(|other| !Arc::ptr_eq(other, event));
+                    self.made_room(state);
+                    return got;
+                }
             }
-        } else {
-            // It is awake: what comes next may be for another.
-            state.events.retain(|other| !Arc::ptr_eq(other, event));
-            self.made_room(state);
         }
-        got
+    }
+
+    /// The caller is about to wait: from now on it is either seen by those who publish, or sees what they did.
+    fn announce(&self) {
+        self.attention.store(true, Ordering::Relaxed);
+        minigun_os::heavy_fence();
+    }
+
+    /// Whether somebody still has to be called.
+    fn attend(&self, state: &State<T>) {
+        let attention = state.stopped || state.idle > 0 || !state.events.is_empty();
+        self.attention.store(attention, Ordering::Relaxed);
+    }
+
+    fn take(&self, state: &mut State<T>, run: &mut Vec<T>, max: usize) -> Pop<T> {
+        if state.stopped {
+            return Pop::End;
+        }
+        let due = state.later.peek().map(|later| later.due);
+        if due.is_some_and(|due| state.hurried || due <= Instant::now())
+            && let Some(later) = state.later.pop()
+        {
+            state.out += 1;
+            self.room.fetch_add(1, Ordering::Relaxed);
+            return Pop::Again(later.kept);
+        }
+        let (first, mut max) = (state.taken, max);
+        if state.gate.is_some() {
+            // The gate counts what it admits as taken: it is only asked for what there is.
+            max = max.min(state.ready());
+        }
+        if max > 0
+            && let Some(gate) = &mut state.gate
+        {
+            max = match gate.admit(first, max, state.hurried, Instant::now()) {
+                Admitted::Some(count) => count,
+                Admitted::NotBefore(time) => return Pop::Empty(Some(due.map_or(time, |due| due.min(time)))),
+                Admitted::Shut => return Pop::Empty(due),
+            };
+        }
+        let count = state.take_lanes(run, max);
+        if count > 0 {
+            state.taken += count as u64;
+            if self.returns {
+                state.out += count;
+            }
+            self.room.fetch_add(count as isize, Ordering::Relaxed);
+            return Pop::Run(first);
+        }
+        if state.ended() { Pop::End } else { Pop::Empty(due) }
     }
 
     /// The owner of `event` found work elsewhere and may be too busy for what arrives: that is for others.
     pub(crate) fn pass_on(&self, event: &Arc<Event>) {
         let mut state = self.state.lock();
         state.events.retain(|other| !Arc::ptr_eq(other, event));
-        if !state.ready.is_empty()
+        if state.ready() > 0
             && let Some(other) = state.events.pop()
         {
             let _ = other.set();
         }
+        self.attend(&state);
     }
 
     fn made_room(&self, mut state: crate::sync::MutexGuard<'_, State<T>>) {
@@ -210,8 +257,11 @@ impl<T> Queue<T> {
         if state.ended() {
             self.wake_all(&mut state);
         }
-        // All of them: a run may have made room for several.
-        if state.blocked > 0 {
+        self.attend(&state);
+        // Not for every item: a sender that slept is worth waking for a run of them. It cannot sleep on, for the
+        // next look at a queue of which nothing is left wakes it.
+        let room = usize::try_from(self.room.load(Ordering::Relaxed)).unwrap_or(0);
+        if state.blocked > 0 && (room > self.limit / 16 || state.ready() == 0) {
             drop(state);
             self.not_full.notify_all();
         }
@@ -237,6 +287,7 @@ impl<T> Queue<T> {
             return;
         }
         state.later.push(Later { due, kept });
+        self.room.fetch_sub(1, Ordering::Relaxed);
         // Whoever waits computed its wait without this item.
         self.wake_all(&mut state);
     }
@@ -251,6 +302,7 @@ impl<T> Queue<T> {
         let mut state = self.state.lock();
         state.stopped = true;
         self.wake_all(&mut state);
+        self.attend(&state);
         drop(state);
         self.not_full.notify_all();
     }
@@ -274,6 +326,7 @@ impl<T> Queue<T> {
     }
 
     fn wake_all(&self, state: &mut State<T>) {
+        state.called += std::mem::take(&mut state.idle);
         self.not_empty.notify_all();
         for event in state.events.drain(..) {
             // An eventfd can refuse only what was never made; then nobody waits on it.
@@ -294,146 +347,41 @@ impl<T> Queue<T> {
     /// Items taken, by the consumers' count, and those left behind by a stop.
     pub(crate) fn taken_and_left(&self) -> (u64, u64) {
         let state = self.state.lock();
-        (state.taken, (state.ready.len() + state.later.len()) as u64)
+        (state.taken, (state.ready() + state.later.len()) as u64)
     }
 }
 
-impl<T> State<T> {
-    fn ended(&self) -> bool {
-        let no_more = self.senders == 0 || self.closed;
-        self.stopped || (no_more && self.ready.is_empty() && self.later.is_empty() && self.out == 0)
-    }
-
-    fn take(&mut self, run: &mut VecDeque<T>, max: usize, returns: bool) -> Pop<T> {
-        if self.stopped {
-            return Pop::End;
+impl<T> Queue<T> {
+    /// A sender is gone, and so much room that it had taken ahead comes back.
+    fn left(&self, credit: usize) {
+        let mut state = self.state.lock();
+        state.senders -= 1;
+        self.count_senders(state.senders);
+        state.left_lanes = true;
+        self.room.fetch_add(credit as isize, Ordering::Relaxed);
+        if state.ended() {
+            self.wake_all(&mut state);
+            self.attend(&state);
         }
-        let due = self.later.peek().map(|later| later.due);
-        if due.is_some_and(|due| self.hurried || due <= Instant::now())
-            && let Some(later) = self.later.pop()
-        {
-            self.out += 1;
-            return Pop::Again(later.kept);
+        if credit > 0 && state.blocked > 0 {
+            self.not_full.notify_all();
         }
-        if !self.ready.is_empty() {
-            let first = self.taken;
-            let mut count = self.ready.len().min(max);
-            if let Some(gate) = &mut self.gate {
-                count = match gate.admit(first, count, self.hurried, Instant::now()) {
-                    Admitted::Some(count) => count,
-                    Admitted::NotBefore(time) => {
-                        return Pop::Empty(Some(due.map_or(time, |due| due.min(time))));
-                    }
-                    Admitted::Shut => return Pop::Empty(due),
-                };
-            }
-            if count == self.ready.len() && run.is_empty() {
-                std::mem::swap(run, &mut self.ready);
-            } else {
-                run.extend(self.ready.drain(..count));
-            }
-            self.taken += count as u64;
-            if returns {
-                self.out += count;
-            }
-            return Pop::Run(first);
-        }
-        if self.ended() { Pop::End } else { Pop::Empty(due) }
-    }
-}
-
-/// A counted way into a queue; the queue ends when the last is dropped.
-pub(crate) struct Sender<T> {
-    queue: Arc<Queue<T>>,
-}
-
-impl<T> Sender<T> {
-    pub(crate) fn new(queue: &Arc<Queue<T>>) -> Self {
-        queue.state.lock().senders += 1;
-        Sender { queue: Arc::clone(queue) }
     }
 
-    pub(crate) fn queue(&self) -> &Arc<Queue<T>> {
-        &self.queue
-    }
-
-    /// Sends and counts one item, waiting for room; gives it back when the queue was stopped.
-    pub(crate) fn send(&self, item: T) -> Result<(), T> {
-        let mut state = self.queue.state.lock();
-        if !self.wait_for_room(&mut state) {
-            return Err(item);
-        }
-        state.ready.push_back(item);
-        self.queue.add_sent(1);
-        self.arrived(state, 1);
-        Ok(())
-    }
-
-    /// Sends everything in `run`, in order, waiting for room as often as it must; what is not sent when the
-    /// queue is stopped stays in `run`.
-    pub(crate) fn send_run(&self, run: &mut VecDeque<T>) -> Result<(), Stopped> {
-        while !run.is_empty() {
-            let mut state = self.queue.state.lock();
-            if !self.wait_for_room(&mut state) {
-                return Err(Stopped);
-            }
-            let room = self.queue.limit - state.load();
-            let count = room.min(run.len());
-            if count == 1
-                && let Some(item) = run.pop_front()
-            {
-                state.ready.push_back(item);
-            } else {
-                state.ready.extend(run.drain(..count));
-            }
-            self.arrived(state, count);
-        }
-        Ok(())
-    }
-
-    fn wait_for_room(&self, state: &mut crate::sync::MutexGuard<'_, State<T>>) -> bool {
-        while !state.stopped && !state.closed && state.load() >= self.queue.limit {
-            state.blocked += 1;
-            self.queue.not_full.wait(state);
-            state.blocked -= 1;
-        }
-        !state.stopped && !state.closed
-    }
-
-    fn arrived(&self, mut state: crate::sync::MutexGuard<'_, State<T>>, count: usize) {
+    /// Calls those who wait for what has arrived.
+    fn arrived(&self, mut state: crate::sync::MutexGuard<'_, State<T>>) {
+        let count = state.ready();
         let idle = state.idle.min(count);
-        let mut left = count - idle;
-        while left > 0
-            && let Some(event) = state.events.pop()
-        {
+        state.idle -= idle;
+        state.called += idle;
+        for _ in idle..count {
+            let Some(event) = state.events.pop() else { break };
             let _ = event.set();
-            left -= 1;
         }
+        self.attend(&state);
         drop(state);
         for _ in 0..idle {
-            self.queue.not_empty.notify_one();
-        }
-    }
-}
-
-impl<T> State<T> {
-    fn load(&self) -> usize {
-        self.ready.len() + self.later.len()
-    }
-}
-
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        Sender::new(&self.queue)
-    }
-}
-
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        let mut state = self.queue.state.lock();
-        state.senders -= 1;
-        if state.ended() {
-            self.queue.wake_all(&mut state);
+            self.not_empty.notify_one();
         }
     }
 }
