@@ -161,7 +161,7 @@ impl<P, M> Block<P, M> {
     /// order, as they arise.
     ///
     /// What waits is bounded: at most as many items as the block's [queue](Self::queue) holds are under way or wait
-    /// for an earlier one, and none more is begun while what came from worker processes and waits exceeds 8 MiB.
+    /// for an earlier one, and none more is given to a worker while what came from worker processes and waits exceeds 8 MiB.
     pub fn ordered(mut self) -> Self {
         self.settings.ordered = true;
         self
