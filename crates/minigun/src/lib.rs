@@ -35,7 +35,9 @@
 //! * [`Pipeline::progress`] shows how far a run is, [`Pipeline::observe`] tells of what happens in it as [`Event`]s, and
 //!   [`Running::stats`] has the figures of its stages and workers at any moment.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
-//! * [`guide`] has pages on whole matters: what happens when something fails.
+//! * [`guide`] has pages on whole matters: what happens when something fails, the words of the Ruby gem beside ours.
+//! * [`Config`] and [`Pipeline::executor`] leave places and sizes to the time of the run; [`Pipeline::drawing`] shows
+//!   what was built.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
 //!
 //! # What a fork means
@@ -71,6 +73,7 @@ mod error;
 mod events;
 mod exec;
 mod failure;
+mod gate;
 mod graph;
 pub mod guide;
 #[cfg(feature = "hud")]
@@ -102,7 +105,7 @@ pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
 pub use events::{Event, Observing, WorkerId};
 pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, StopCause};
-pub use graph::Mistake;
+pub use graph::{Drawing, Mistake};
 pub use limits::Warning;
 pub use locked::{Committed, LockedFile, Record, Records};
 pub use observe::progress::{Progress, UnknownProgress};
@@ -120,6 +123,7 @@ pub use pipeline::place::{
 pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;
 pub use pipeline::source::Sender;
+pub use plan::config::Config;
 pub use plan::{Executor, cores};
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -129,6 +133,7 @@ pub use run::exit::exit_code;
 pub use run::handle::Handle;
 pub use run::running::Running;
 pub use shared_data::{Shared, SharedBytes, SharedError, SharedWriter};
+pub use stage::batcher::Batches;
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};

@@ -14,6 +14,7 @@ use crate::queue::{Queue, Sender};
 use crate::stage::edge::EdgeSink;
 use crate::stage::guard::InlineBlock;
 use crate::stage::letters;
+use crate::stage::pace::paced;
 use crate::stage::sink::{BoxSink, Cx, MakeSink};
 use crate::stage::timed::timed;
 use launch::Node;
@@ -62,12 +63,13 @@ struct InlineContext;
 
 impl<T: Send + 'static> Context<T> for InlineContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
+        let rate = block.placement.settings.rate;
         let head = timed(block.head, block.stage);
         if !block.def.bordered {
             // Its failures are the outer attempt's: nothing stands between.
-            return Stand::within(head);
+            return Stand::within(paced(rate, head));
         }
-        Stand::within(Arc::new(move |cx| {
+        let inline: MakeSink<T> = Arc::new(move |cx| {
             Ok(Box::new(InlineBlock {
                 head: head(cx)?,
                 make: Arc::clone(&head),
@@ -82,7 +84,8 @@ impl<T: Send + 'static> Context<T> for InlineContext {
                 name: Arc::clone(&block.name),
                 seen: 0,
             }))
-        }))
+        });
+        Stand::within(paced(rate, inline))
     }
 }
 
@@ -92,7 +95,7 @@ struct ThreadContext;
 impl<T: Send + 'static> Context<T> for ThreadContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
         if block.nested {
-            return Stand::within(nested::nested(block));
+            return Stand::within(paced(block.placement.settings.rate, nested::nested(block)));
         }
         Stand::apart(ThreadsNode::new(block))
     }

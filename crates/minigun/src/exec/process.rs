@@ -3,18 +3,20 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::threads::balance;
+use super::threads::{balance, pass_in_order};
 use super::{Context, Stand, ThreadsNode, into_queue};
 use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
 use crate::graph::StageId;
 use crate::plan::{Executor, Placed, Recycle};
-use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
+use crate::process::{self, Arrival, Berth, Desk, InTurn, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
 use crate::queue::Queue;
 use crate::shared::Shared;
+use crate::stage::turns::Turns;
 use crate::stats::WorkerStats;
 use crate::wire::WireFns;
+use crate::working::Working;
 
 /// Persistent workers, forked once, each serving many items.
 pub(crate) struct ProcessPoolContext;
@@ -35,7 +37,7 @@ impl<T: Send + 'static> Context<T> for ForkContext {
 }
 
 fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
-    let queue = Arc::new(Queue::new(block.placement.settings.queue_of::<T>(), true));
+    let queue = Arc::new(block.placement.settings.make_queue(true));
     let sink = into_queue(&queue);
     Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
 }
@@ -56,6 +58,24 @@ impl<T: Send + 'static> ProcessNode<T> {
             stage: self.block.name.to_string(),
             cause: "minigun: a process block without a codec".to_string(),
         })
+    }
+}
+
+impl<T: Send + 'static> ProcessNode<T> {
+    /// Starts the thread that passes on what the slots hand in.
+    fn pass_in_order(&self, turns: &Arc<Turns<InTurn>>, launch: &Launch) -> Result<(), Error> {
+        let format = self.block.placement.settings.format;
+        let pipeline = launch.shared.name().to_string();
+        let pass = move |arrival: &mut Arrival, number, InTurn { body, attempt }: InTurn| {
+            let of = Working::Item { item: number, attempt };
+            match arrival.outputs(format, &body, of) {
+                Ok(outcome) => Ok(outcome.map_err(|failure| (attempt, failure))),
+                Err(error) => Err(Error::Zygote { pipeline: pipeline.clone(), cause: error.to_string() }),
+            }
+        };
+        let ways = (Arc::clone(turns), Arc::clone(&self.queue));
+        let (name, stage) = (&self.block.name, self.block.stage);
+        pass_in_order(launch, (name, stage), ways, Arc::clone(&self.block.def), pass)
     }
 }
 
@@ -137,16 +157,26 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             fresh: is_fresh(placement.executor),
             keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
             debugged: self.debugged,
+            turns: placement.settings.ordered.then(Turns::new),
         });
         launch.shared.on_stop_hurry(&slots);
         let stats = launch.shared.stats(self.block.stage);
         stats.queued_in(self.queue.limit(), Arc::downgrade(&slots) as _);
+        let mut hands = Vec::new();
+        if let Some(turns) = &slots.turns {
+            hands.extend((0..workers).map(|_| turns.hand()));
+            self.pass_in_order(turns, launch)?;
+        }
+        let mut hands = hands.into_iter();
         for (slot, figures) in stats.make_workers(workers).into_iter().enumerate() {
+            let hand = hands.next();
             let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
             launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
                 let _ended = Ended { shared: &shared, stage: block.stage, worker: &figures };
-                let exits = block.def.exits.lock().clone();
+                // In an ordered block another thread passes on what comes out.
+                let ordered = slots.turns.is_some();
+                let exits = if ordered { Vec::new() } else { block.def.exits.lock().clone() };
                 let opened = Arrival::open(&shared, &block.name, &exits).and_then(|mut arrival| {
                     let letters = arrival.letters(block.letters.as_ref())?;
                     Ok((arrival, letters))
@@ -161,6 +191,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                     let ways = (arrival, letters);
                     Slot::new(&slots, (slot, desk), &shared, &processes, (stats, &figures), ways).drive();
                 }
+                drop(hand);
             })?;
         }
         Ok(())

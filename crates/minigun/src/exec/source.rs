@@ -1,6 +1,7 @@
 //! A source: user code on a thread of its own that emits items.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::Error;
 use crate::error::init_error;
@@ -22,6 +23,8 @@ pub(crate) struct SourceNode<U> {
     pub(crate) head: MakeSink<U>,
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
+    /// The run goes on without it if it fails.
+    pub(crate) skips: Arc<AtomicBool>,
 }
 
 impl<U: Send + 'static> Node for SourceNode<U> {
@@ -57,8 +60,13 @@ impl<U: Send + 'static> SourceNode<U> {
         let produced = guarded(|| produce(&mut out));
         let failed_behind = out.take_failure();
         if let (Err(failure), None, false) = (produced, failed_behind, shared.is_halted()) {
-            let failed = FailedItem::new(&self.name, out.emitted, 1, &failure.at(&self.name), Fate::Stopped);
-            shared.broke_off(self.stage, failed);
+            let skips = self.skips.load(Ordering::Relaxed);
+            let fate = if skips { Fate::Skipped } else { Fate::Stopped };
+            let failed = FailedItem::new(&self.name, out.emitted, 1, &failure.at(&self.name), fate);
+            match fate {
+                Fate::Skipped => shared.gave_up(self.stage, failed),
+                _ => shared.broke_off(self.stage, failed),
+            }
         }
         if let Err(failure) = out.finish() {
             shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });

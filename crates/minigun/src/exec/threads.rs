@@ -1,6 +1,8 @@
 //! A block on threads of the program: a queue, and workers that take from it.
 
 use std::any::Any;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,15 +11,18 @@ use crate::defaults;
 use crate::error::{Error, init_error};
 use crate::exec::launch::{Book, Holds, Launch, Node};
 use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
-use crate::graph::StageId;
+use crate::graph::{BlockId, StageId};
 use crate::meter::Meter;
-use crate::plan::{Executor, Placed, default_policy};
+use crate::plan::{BlockDef, Executor, Placed, default_policy};
+use crate::process::Arrival;
 use crate::queue::{Kept, Pop, Queue};
 use crate::shared::{Halt, Shared};
 use crate::stage::Keep;
 use crate::stage::attempt::Attempt;
+use crate::stage::exit::{Carrier, Parcel};
 use crate::stage::letters::{self, Letters, MakeLetters, Remains};
 use crate::stage::sink::{Broken, Cx, MakeSink};
+use crate::stage::turns::{Passed, Turns};
 use crate::stats::{StageStats, WorkerState, WorkerStats};
 use crate::working::Working;
 
@@ -39,8 +44,29 @@ struct Team<T> {
     letters: Option<MakeLetters<T>>,
     stage: StageId,
     name: Arc<str>,
+    /// What its workers make is put into the order of their items.
+    ordered: Option<Ordered>,
     /// A stop of the run ends it as it ends producers.
     channel: bool,
+}
+
+/// Where the outputs of a block's workers wait for their turn.
+struct Ordered {
+    block: Arc<BlockDef>,
+    turns: Arc<Turns<InTurn>>,
+}
+
+/// The outputs of an item, and the attempt that made them.
+struct InTurn {
+    parcels: Vec<Parcel>,
+    attempt: u32,
+}
+
+impl Ordered {
+    fn of<T>(block: &Placed<T>) -> Option<Self> {
+        let ordered = block.placement.settings.ordered;
+        ordered.then(|| Ordered { block: Arc::clone(&block.def), turns: Turns::new() })
+    }
 }
 
 impl<T> Drop for Team<T> {
@@ -62,7 +88,8 @@ impl<T: Send> Halt for Close<T> {
 impl<T: Send + 'static> ThreadsNode<T> {
     pub(crate) fn new(block: Placed<T>) -> (Self, MakeSink<T>) {
         let policy = block.placement.policy;
-        let queue = Arc::new(Queue::new(block.placement.settings.queue_of::<T>(), policy.retries()));
+        let queue = Arc::new(block.placement.settings.make_queue(policy.retries()));
+        let ordered = Ordered::of(&block);
         Self::with(
             block.placement.executor,
             Team {
@@ -73,6 +100,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
                 letters: block.letters,
                 stage: block.stage,
                 name: block.name,
+                ordered,
                 channel: false,
             },
         )
@@ -88,6 +116,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
             letters: block.letters.clone(),
             stage: block.stage,
             name: Arc::clone(&block.name),
+            ordered: Ordered::of(block),
             channel: false,
         };
         ThreadsNode { team: Arc::new(team), executor: block.placement.executor }
@@ -130,11 +159,24 @@ impl<T: Send + 'static> Node for ThreadsNode<T> {
         let workers = self.executor.held_to(launch.shared.limits());
         // An item must not wait in the hands of a busy worker while another is idle.
         let run = if workers == 1 { usize::MAX } else { 1 };
+        let hands: Vec<_> = match &self.team.ordered {
+            None => Vec::new(),
+            Some(ordered) => {
+                let hands = (0..workers).map(|_| ordered.turns.hand()).collect();
+                ordered.launch(&self.team, launch)?;
+                hands
+            }
+        };
+        let mut hands = hands.into_iter();
         let figures = launch.shared.stats(self.team.stage).make_workers(workers);
         for (worker, figures) in figures.into_iter().enumerate() {
+            let hand = hands.next();
             let (team, shared) = (Arc::clone(&self.team), Arc::clone(&launch.shared));
             let name = if workers == 1 { team.name.to_string() } else { format!("{}/{worker}", team.name) };
-            launch.spawn(&name, move |holds| team.work(&shared, &figures, holds, run))?;
+            launch.spawn(&name, move |holds| {
+                team.work(&shared, &figures, holds, run);
+                drop(hand);
+            })?;
         }
         Ok(())
     }
@@ -161,6 +203,7 @@ impl<T> Team<T> {
             letters: None,
             stage,
             name: name.into(),
+            ordered: None,
             channel,
         }
     }
@@ -177,7 +220,9 @@ impl<T: Send + 'static> Team<T> {
     }
 
     fn serve(&self, shared: &Arc<Shared>, figures: &WorkerStats, holds: Holds, most: usize) {
-        let cx = Cx::new(shared, &self.name, None);
+        let parcels = Rc::default();
+        let border = self.ordered.as_ref().map(|ordered| ordered.border(&parcels));
+        let cx = Cx::new(shared, &self.name, border);
         let _recording = cx.tx.journal.enter();
         let mut cx = cx;
         let opened = letters::open(self.letters.as_ref(), &mut cx)
@@ -194,16 +239,17 @@ impl<T: Send + 'static> Team<T> {
         figures.is(WorkerState::Working);
         let meter = Meter::new(shared.clock(), Some(figures.state()));
         let mut worker =
-            Worker { team: self, shared, stats, figures, meter, letters, completed: 0, finished: 0 };
+            Worker { team: self, shared, stats, figures, meter, letters, parcels, completed: 0, finished: 0 };
         let (mut run, mut last) = (Vec::new(), 0);
         loop {
-            let next = match self.queue.pop(&mut run, most) {
+            let next = match self.queue.pop_until(&mut run, most, attempt.due()) {
                 Pop::Run(first) => {
                     last = first + run.len() as u64 - 1;
                     worker.run(&mut attempt, &mut run, first)
                 }
                 Pop::Again(kept) => worker.again(&mut attempt, kept),
-                Pop::End | Pop::Empty(_) => Next::Off,
+                Pop::Empty(_) => worker.ripen(&mut attempt, last),
+                Pop::End => Next::Off,
             };
             if let Next::Off = next {
                 break;
@@ -233,6 +279,65 @@ impl<T: Send + 'static> Team<T> {
     }
 }
 
+impl Ordered {
+    /// The border of the block, over which a worker's outputs are left to be handed in.
+    fn border(&self, parcels: &Rc<RefCell<Vec<Parcel>>>) -> (BlockId, Carrier) {
+        (self.block.id, Carrier::Parcels(Rc::clone(parcels)))
+    }
+
+    /// Starts the thread that passes on what is handed in.
+    fn launch<T: Send + 'static>(&self, team: &Arc<Team<T>>, launch: &Launch) -> Result<(), Error> {
+        let (turns, block, team) = (Arc::clone(&self.turns), Arc::clone(&self.block), Arc::clone(team));
+        let pass = move |arrival: &mut Arrival, number, InTurn { parcels, attempt }| {
+            let of = Working::Item { item: number, attempt };
+            Ok(arrival.parcels(parcels, of).map_err(|failure| (attempt, failure)))
+        };
+        let queue = Arc::clone(&team.queue);
+        pass_in_order(launch, (&team.name, team.stage), (turns, queue), block, pass)
+    }
+}
+
+/// Starts the thread that passes on in order what the workers of a block hand in. `pass` gives an item's outputs to the
+/// way out of the block; it says which attempt failed there, and why, or what else went wrong.
+pub(super) fn pass_in_order<T: Send + 'static, X: Send + 'static>(
+    launch: &Launch,
+    (name, stage): (&Arc<str>, StageId),
+    (turns, queue): (Arc<Turns<X>>, Arc<Queue<T>>),
+    block: Arc<BlockDef>,
+    pass: impl Fn(&mut Arrival, u64, X) -> Result<Result<(), (u32, Failure)>, Error> + Send + 'static,
+) -> Result<(), Error> {
+    launch.shared.on_halt(Arc::clone(&turns) as _);
+    let (shared, name) = (Arc::clone(&launch.shared), Arc::clone(name));
+    launch.spawn(&format!("{name}/order"), move |holds| {
+        let exits = block.exits.lock().clone();
+        let mut arrival = match Arrival::open(&shared, &name, &exits) {
+            Ok(arrival) => arrival,
+            Err(failure) => return shared.fail(init_error(&name, &failure)),
+        };
+        drop(holds);
+        while let Some((number, given)) = turns.next(|passed| queue.release(passed.below, passed.full)) {
+            match pass(&mut arrival, number, given) {
+                Ok(Ok(())) => {}
+                Ok(Err((attempt, failure))) => {
+                    let failed = FailedItem::new(&name, number, attempt, &failure, Fate::Stopped);
+                    shared.gave_up(stage, failed);
+                    break;
+                }
+                Err(error) => {
+                    shared.fail(error);
+                    break;
+                }
+            }
+            if arrival.commit(&shared).is_err() {
+                shared.gone();
+                break;
+            }
+            arrival.flush(&shared);
+        }
+        arrival.finish(&shared);
+    })
+}
+
 struct Worker<'a, T> {
     team: &'a Team<T>,
     shared: &'a Arc<Shared>,
@@ -240,6 +345,8 @@ struct Worker<'a, T> {
     figures: &'a WorkerStats,
     meter: Meter,
     letters: Option<Box<dyn Letters<T>>>,
+    /// In an ordered block: what an attempt made that was just committed.
+    parcels: Rc<RefCell<Vec<Parcel>>>,
     /// Since the last flush: items completed, and items that have an outcome.
     completed: u64,
     finished: u64,
@@ -248,7 +355,8 @@ struct Worker<'a, T> {
 impl<T: Send + 'static> Worker<'_, T> {
     fn run(&mut self, attempt: &mut Attempt<T>, run: &mut Vec<T>, first: u64) -> Next {
         let (mut run, mut number, mut next) = (run.drain(..), first, Next::On);
-        let kept = self.team.keep.is_some() && self.team.policy.keeps(1);
+        // Items whose outputs wait for their turn are committed one by one, too.
+        let kept = (self.team.keep.is_some() && self.team.policy.keeps(1)) || self.team.ordered.is_some();
         while matches!(next, Next::On) && run.len() > 0 {
             if kept && let Some(item) = run.next() {
                 next = self.item(attempt, Kept { item, number, attempts: 0 });
@@ -284,6 +392,22 @@ impl<T: Send + 'static> Worker<'_, T> {
         next
     }
 
+    /// What a step kept goes on, for it is time; the last item that arrived had the number `last`.
+    fn ripen(&mut self, attempt: &mut Attempt<T>, last: u64) -> Next {
+        if let Err(failure) = attempt.ripen(Instant::now()) {
+            let failed = FailedItem::new(&self.team.name, last, 1, &failure, Fate::Stopped);
+            self.shared.broke_off(self.team.stage, failed);
+            return Next::Off;
+        }
+        let published = attempt.cx.tx.commit();
+        self.flush(attempt);
+        if published.is_ok() {
+            return Next::On;
+        }
+        self.shared.gone();
+        Next::Off
+    }
+
     fn again(&mut self, attempt: &mut Attempt<T>, kept: Kept<T>) -> Next {
         let next = self.item(attempt, kept);
         self.meter.item();
@@ -309,7 +433,7 @@ impl<T: Send + 'static> Worker<'_, T> {
         };
         match attempt.run(item, Working::at(number, attempts)) {
             Ok(()) => {
-                let next = self.commit(attempt);
+                let next = self.commit(attempt, number, tried);
                 self.completed += u64::from(matches!(next, Next::On));
                 self.finished += 1;
                 next
@@ -340,8 +464,7 @@ impl<T: Send + 'static> Worker<'_, T> {
             }
             (Verdict::Skip, _) => {
                 self.gave_up(number, tried, &failure, Fate::Skipped);
-                self.team.queue.done(1);
-                Next::On
+                self.done(number, tried)
             }
             (Verdict::DeadLetter, Some(item)) => {
                 let failed = FailedItem::new(&self.team.name, number, tried, &failure, Fate::Dead);
@@ -350,7 +473,7 @@ impl<T: Send + 'static> Worker<'_, T> {
                     self.gave_up(number, tried, &failure, Fate::Stopped);
                     return Next::Off;
                 }
-                let next = self.commit(attempt);
+                let next = self.commit(attempt, number, tried);
                 self.finished += 1;
                 if let Next::On = next {
                     self.shared.gave_up(self.team.stage, failed);
@@ -374,14 +497,17 @@ impl<T: Send + 'static> Worker<'_, T> {
     }
 
     /// Lets what the item made go on; then it has its outcome.
-    fn commit(&mut self, attempt: &Attempt<T>) -> Next {
+    fn commit(&mut self, attempt: &Attempt<T>, number: u64, tried: u32) -> Next {
         let tx = &attempt.cx.tx;
         let published = tx.commit();
         if tx.journal.has_values() {
             self.shared.settle(&tx.journal);
         }
+        if published.is_ok() {
+            return self.done(number, tried);
+        }
         self.team.queue.done(1);
-        if published.is_ok() { Next::On } else { self.cut_off() }
+        self.cut_off()
     }
 
     /// What an item made cannot go on: the run was stopped.
@@ -389,6 +515,21 @@ impl<T: Send + 'static> Worker<'_, T> {
         self.stats.abandoned(1);
         self.shared.gone();
         Next::Off
+    }
+
+    /// The item will not come back. In an ordered block what it made is handed in.
+    fn done(&self, number: u64, attempt: u32) -> Next {
+        let queue = &self.team.queue;
+        match &self.team.ordered {
+            None => queue.done(1),
+            Some(ordered) => {
+                let parcels = self.parcels.take();
+                let given = (!parcels.is_empty()).then_some(InTurn { parcels, attempt });
+                let release = |passed: Passed| queue.release(passed.below, passed.full);
+                ordered.turns.hand_in((number, 0), given, release);
+            }
+        }
+        Next::On
     }
 }
 

@@ -1,11 +1,13 @@
 //! The graph as plain data: stages, edges, and what is wrong with them. Nothing here runs.
 
+mod drawing;
 mod validate;
 
 use std::fmt;
 
 use crate::limits::{Kind, Limits, Warning};
 
+pub use drawing::Drawing;
 pub(crate) use validate::problems;
 
 /// A stage, numbered in the order in which the pipeline was written.
@@ -108,6 +110,32 @@ pub enum Mistake {
         /// The setting.
         setting: &'static str,
     },
+    /// `skip_on_failure` does not stand right behind a source.
+    NoSource,
+    /// A variable of the environment that cannot be understood.
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A place is configured for a block that the program does not have.
+    UnknownPlace {
+        /// The name in the configuration.
+        name: String,
+        /// The names for which the program asks.
+        known: Vec<String>,
+    },
+    /// A rate at which nothing could ever pass.
+    Rate {
+        /// The stage, or the block's steps.
+        stage: String,
+    },
+    /// An error rate of `dedup_by_approx` that is none.
+    ErrorRate {
+        /// What was given.
+        error: String,
+    },
     /// `before` or `after` does not stand right behind a stage.
     NoStage {
         /// Which of the two.
@@ -122,7 +150,7 @@ impl fmt::Display for Mistake {
                 f,
                 "nothing consumes what comes out of {}: end the flow with `consumer`, `collect`, `fold`, \
                  `router` or `discard`",
-                stages.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(" and ")
+                quoted(stages).join(" and ")
             ),
             Mistake::UnusedPort { port } => write!(
                 f,
@@ -152,11 +180,38 @@ impl fmt::Display for Mistake {
                 "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
                  `process_per_batch:n`, or remove the setting"
             ),
+            Mistake::NoSource => f.write_str(
+                "`skip_on_failure` does not stand right behind a source: write it after `producer`, `source` or \
+                 `lines`; for a block put `skip` on its head",
+            ),
+            Mistake::Variable { name, why } => write!(f, "the environment variable `{name}`: {why}"),
+            Mistake::UnknownPlace { name, known } => {
+                write!(f, "a place is configured for `{name}`, for which the program does not ask: ")?;
+                match known.is_empty() {
+                    true => f.write_str(
+                        "it asks for none; call `Pipeline::executor` where a block's place is open",
+                    ),
+                    false => write!(f, "known are {}", quoted(known).join(", ")),
+                }
+            }
+            Mistake::Rate { stage } => write!(
+                f,
+                "`{stage}` has a rate at which nothing could pass: give it more than 0 items a second, and a burst of \
+                 at least 1"
+            ),
+            Mistake::ErrorRate { error } => write!(
+                f,
+                "`dedup_by_approx` has an error rate of {error}: give it one above 0 and below 1, or use `dedup_by`"
+            ),
             Mistake::NoStage { hook } => {
                 write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")
             }
         }
     }
+}
+
+fn quoted(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| format!("`{name}`")).collect()
 }
 
 impl Graph {

@@ -1,5 +1,7 @@
 //! Ends of flows whose values are read from the report, and the stages whose state lives in the program.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
@@ -12,8 +14,10 @@ use crate::failure::Failure;
 use crate::graph::Mistake;
 use crate::queue::{Pop, Queue};
 use crate::report::{Outcome, Report, TAKEN};
-use crate::stage::batch::{Batch, Batcher, Rebatch};
+use crate::stage::batch::{Batch, Rebatch};
+use crate::stage::batcher::{Batcher, Batches};
 use crate::stage::output::Output;
+use crate::stage::seen::{Bloom, Seen};
 use crate::stage::step::StepRun;
 
 /// All items of a flow, to be taken from the report. Made by [`Flow::collect`].
@@ -55,8 +59,93 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        let (stage, name) = self.batch_stage("batch", size);
-        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Batch(Batcher::new(size.max(1)))))
+        self.batch_by(Batches::of(size))
+    }
+
+    /// Gathers items into batches by size, age, weight and key, as `batches` says; otherwise as
+    /// [`batch`](Self::batch).
+    ///
+    /// ```
+    /// # use minigun::{Batches, Pipeline};
+    /// let p = Pipeline::new("by key");
+    /// let batches = p
+    ///     .source("numbers", 0..10u32)
+    ///     .batch_by(Batches::of(4).by_key(100, |n: &u32| n % 2))
+    ///     .collect("batches");
+    /// assert_eq!(p.run()?.take(batches), [vec![0, 2, 4, 6], vec![1, 3, 5, 7], vec![8], vec![9]]);
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// A panic of a closure that weighs an item or tells its key ends the run.
+    pub fn batch_by<K>(self, batches: Batches<T, K>) -> Flow<Vec<T>, S>
+    where
+        K: Hash + Eq + Clone + Send + 'static,
+        S: Gathers,
+    {
+        let (stage, name) = self.batch_stage("batch", batches.size());
+        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Batch(Batcher::new(batches.clone()))))
+    }
+
+    /// Keeps the first item of every key and drops the others. Every key is remembered until the end of the run, in the
+    /// program; for a bound on that see [`dedup_by_approx`](Self::dedup_by_approx). On a thread of its own.
+    ///
+    /// ```
+    /// # use minigun::Pipeline;
+    /// let p = Pipeline::new("dedup");
+    /// let firsts = p.source("words", ["ann", "bob", "amy"]).dedup_by(|word| word.chars().next()).collect("firsts");
+    /// assert_eq!(p.run()?.take(firsts), ["ann", "bob"]);
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// A panic of `key` ends the run.
+    pub fn dedup_by<K: Hash + Eq + Send + 'static>(
+        self,
+        key: impl Fn(&T) -> K + Send + Sync + 'static,
+    ) -> Flow<T, S>
+    where
+        S: Gathers,
+    {
+        self.dedup(key, HashSet::new)
+    }
+
+    /// As [`dedup_by`](Self::dedup_by) in a memory of fixed size, at the price of an error: a new key may be taken for
+    /// one that was seen before, and **its item is dropped**. No item passes twice.
+    ///
+    /// While there are at most `keys` different ones, a new key meets that fate with a probability of at most
+    /// `error` (above 0, below 1); beyond that it grows. It takes `1.44 * log2(1 / error)` bits for each of
+    /// `keys`: 1.8 MB for a million keys and 1 in 1000.
+    pub fn dedup_by_approx<K: Hash + Send + 'static>(
+        self,
+        keys: usize,
+        error: f64,
+        key: impl Fn(&T) -> K + Send + Sync + 'static,
+    ) -> Flow<T, S>
+    where
+        S: Gathers,
+    {
+        if !(error > 0.0 && error < 1.0) {
+            self.home.graph(|graph| graph.mistakes.push(Mistake::ErrorRate { error: error.to_string() }));
+        }
+        self.dedup(key, move || Bloom::new(keys, error))
+    }
+
+    fn dedup<K: 'static, N: Seen<K> + 'static>(
+        self,
+        key: impl Fn(&T) -> K + Send + Sync + 'static,
+        make: impl Fn() -> N + Send + Sync + 'static,
+    ) -> Flow<T, S> {
+        let stage = self.home.graph(|graph| graph.unnamed("dedup_by", None));
+        let name = self.home.graph(|graph| graph.name(stage).to_string());
+        let key = Arc::new(key);
+        self.own_thread(stage, &name).step_at(stage, &name, move |_| {
+            let (key, mut seen) = (Arc::clone(&key), make());
+            Ok(move |item, out: &mut Output<T>| {
+                if seen.is_new(key(&item)) {
+                    out.emit(item);
+                }
+                Ok(())
+            })
+        })
     }
 
     fn batch_stage(&self, kind: &'static str, size: usize) -> (crate::graph::StageId, String) {
@@ -133,7 +222,7 @@ impl<T: Send + 'static, S: Scope> Flow<Vec<T>, S> {
         S: Gathers,
     {
         let (stage, name) = self.batch_stage("rebatch", size);
-        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Rebatch(Batcher::new(size.max(1)))))
+        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Rebatch(Batcher::of(size))))
     }
 }
 

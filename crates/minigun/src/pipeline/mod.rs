@@ -22,6 +22,7 @@ use crate::sync::Mutex;
 use crate::error::Error;
 use crate::events::Event;
 use crate::failure::{FailedItem, StageResult};
+use crate::graph::{Drawing, Mistake};
 use crate::locked::{LockedFile, Temporary};
 use crate::meter::Clock;
 use crate::observe::progress::{self, Progress};
@@ -33,7 +34,8 @@ use crate::stage::handles::{Collector, Counter, decode_values};
 use crate::stats::Totals;
 use crate::wire::Wire;
 
-use crate::plan::Spot;
+use crate::plan::config::Config;
+use crate::plan::{Executor, Spot};
 #[cfg(feature = "metrics")]
 use crate::run::draft::Attached;
 use crate::run::draft::Draft;
@@ -47,10 +49,30 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// An empty pipeline. The name is used in errors, reports and process titles.
+    /// An empty pipeline. The name is used in errors, reports and process titles. The environment may have a say in
+    /// some of its numbers, see [`Config`].
     pub fn new(name: impl Into<String>) -> Self {
-        let home = Home { name: name.into(), totals: Totals::new(), draft: Mutex::new(Draft::default()) };
+        Pipeline::configured(name, Config::default())
+    }
+
+    /// An empty pipeline, for which a configuration says what the program leaves open. What the environment says of that
+    /// now is stronger; a variable that cannot be understood is a mistake in the wiring.
+    pub fn configured(name: impl Into<String>, config: Config) -> Self {
+        let (config, mistakes) = config.with_environment();
+        let mut draft = Draft { limits: config.limits(), ..Draft::default() };
+        draft.graph.mistakes = mistakes;
+        let (totals, asked) = (Totals::new(), Mutex::default());
+        let home = Home { name: name.into(), config, asked, totals, draft: Mutex::new(draft) };
         Pipeline { home: Arc::new(home) }
+    }
+
+    /// Where the block of this name is to run: as the configuration or the environment says ([`Config`]), else as
+    /// `otherwise`. The same program gives the same results wherever that is.
+    ///
+    /// A name that is configured and that the program does not ask for is a mistake in the wiring.
+    pub fn executor(&self, name: &str, otherwise: Executor) -> Executor {
+        self.home.asked.lock().insert(name.to_string());
+        self.home.config.executors.get(name).copied().unwrap_or(otherwise)
     }
 
     /// A typed way in for routers: everything sent to the port comes out of the flow.
@@ -255,6 +277,12 @@ impl Pipeline {
         self.home.attach(attached);
     }
 
+    /// A drawing of what has been built so far, with the workers that blocks ask for. A run's own drawing, with those
+    /// they were given, is at its [`Handle`](crate::Handle::drawing).
+    pub fn drawing(&self) -> Drawing {
+        self.home.graph(|graph| Drawing::new(&self.home.name, graph))
+    }
+
     /// Runs the pipeline to its end on this thread's time.
     ///
     /// Process blocks fork their server now: workers see the program's memory as it is at this moment.
@@ -275,7 +303,13 @@ impl Pipeline {
     /// # Errors
     /// As [`run`](Self::run), as far as they show at the start.
     pub fn start(self) -> Result<Running, Error> {
-        let draft = std::mem::take(&mut *self.home.draft.lock());
+        let mut draft = std::mem::take(&mut *self.home.draft.lock());
+        let asked = self.home.asked.lock();
+        for name in self.home.config.executors.keys().filter(|name| !asked.contains(*name)) {
+            let known = asked.iter().cloned().collect();
+            draft.graph.mistakes.push(Mistake::UnknownPlace { name: name.clone(), known });
+        }
+        drop(asked);
         running::start(&self.home.name, &self.home.totals, draft)
     }
 }

@@ -3,6 +3,7 @@
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use minigun_os::Pid;
 
@@ -11,7 +12,7 @@ use super::flow::Flow;
 use crate::exec::ThreadsNode;
 use crate::exec::source::SourceNode;
 use crate::failure::{Failure, StageResult};
-use crate::graph::StageId;
+use crate::graph::{Mistake, StageId};
 use crate::plan::Spot;
 use crate::queue;
 use crate::stage::output::Output;
@@ -41,6 +42,7 @@ impl Pipeline {
         name: &str,
         f: impl FnOnce(&mut Output<U>, StageId) -> Result<(), Failure> + Send + 'static,
     ) -> Flow<U> {
+        let skips = Arc::new(AtomicBool::new(false));
         let (stage, spot) = self.home.graph(|graph| {
             let stage = graph.stage(name, "source", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
@@ -50,8 +52,11 @@ impl Pipeline {
             head: spot.make(),
             stage,
             name: name.into(),
+            skips: Arc::clone(&skips),
         })));
-        Flow::at(&self.home, spot, None)
+        let mut flow = Flow::at(&self.home, spot, None);
+        flow.source = Some(skips);
+        flow
     }
 
     /// The items of an iterator.
@@ -113,6 +118,33 @@ impl Pipeline {
         });
         self.home.add(Some(Box::new(ThreadsNode::channel(&queue, spot.make(), stage, name))));
         (Sender::new(queue, Pid::current()), Flow::at(&self.home, spot, None))
+    }
+}
+
+impl<T: Send + 'static> Flow<T> {
+    /// If the source just written fails, by an error or a panic, the run goes on without it: what it had emitted counts,
+    /// the other sources go on, and the report names it among its failures as skipped (the item number is how many it
+    /// had emitted). Without this a source that fails ends the run.
+    ///
+    /// ```
+    /// # use minigun::Pipeline;
+    /// let p = Pipeline::new("mirrors");
+    /// let near = p.lines("near", "/nowhere/near.txt").skip_on_failure();
+    /// let far = p.source("far", ["a line".to_string()]);
+    /// let lines = near.merge(far).collect("lines");
+    /// let mut report = p.run()?;
+    /// assert_eq!(report.take(lines), ["a line"]);
+    /// assert!(report.stage("near").is_some_and(|near| near.failures[0].error.contains("/nowhere/near.txt")));
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// Behind anything but a source it is a mistake in the wiring: what fails in a block is for the policy on its head.
+    pub fn skip_on_failure(self) -> Self {
+        match &self.source {
+            Some(skips) => skips.store(true, Ordering::Relaxed),
+            None => self.home.graph(|graph| graph.mistakes.push(Mistake::NoSource)),
+        }
+        self
     }
 }
 

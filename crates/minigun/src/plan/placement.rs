@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::BlockDef;
+use super::config::Said;
 use super::hooks::ForkHooks;
 use crate::codec::Format;
 use crate::defaults;
 use crate::error::Error;
 use crate::failure::Policy;
+use crate::gate::{Gate, Rate};
 use crate::graph::StageId;
 use crate::limits::{Kind, Limits};
+use crate::queue::Queue;
 use crate::stage::Keep;
 use crate::stage::letters::MakeLetters;
 use crate::stage::sink::MakeSink;
@@ -132,6 +135,10 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) recycle: Recycle,
     pub(crate) limits: WorkerLimits,
+    /// Items leave in the order in which they came.
+    pub(crate) ordered: bool,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) said: Said,
 }
 
 /// When a worker process is replaced by a new one.
@@ -173,11 +180,20 @@ impl Default for Settings {
             grace: defaults::GRACE,
             recycle: Recycle::default(),
             limits: WorkerLimits::default(),
+            ordered: false,
+            rate: None,
+            said: Said::default(),
         }
     }
 }
 
 impl Settings {
+    /// The queue in front of the block's workers; taken items may come back where it `returns`.
+    pub(crate) fn make_queue<T>(&self, returns: bool) -> Queue<T> {
+        let limit = self.queue_of::<T>();
+        Queue::gated(limit, returns, Gate::of(self.rate, self.ordered.then_some(limit)))
+    }
+
     /// The settings made that only a process of its own can enforce.
     pub(crate) fn need_process(&self) -> impl Iterator<Item = &'static str> {
         let WorkerLimits { memory, cpu, nice } = self.limits;

@@ -20,6 +20,7 @@ use crate::meter::{self, Waits};
 use crate::stats::Backlog;
 use minigun_os::Event;
 
+use crate::gate::{Admitted, Gate};
 use crate::sync::{Condvar, Mutex};
 use patience::Patience;
 pub(crate) use sender::{Hold, Sender};
@@ -37,7 +38,7 @@ pub(crate) enum Pop<T> {
     Again(Kept<T>),
     /// Nothing more will come.
     End,
-    /// Nothing there now (only from `try_pop`); look again when the event was set or at the given time.
+    /// Nothing there now (not from `pop`); look again when the event was set or at the given time.
     Empty(Option<Instant>),
 }
 
@@ -84,6 +85,30 @@ impl<T> Queue<T> {
         }
     }
 
+    /// As [`new`](Self::new), and takes are held to what the gate admits. Attempts after the first are not.
+    pub(crate) fn gated(limit: usize, returns: bool, gate: Option<Gate>) -> Self {
+        let mut queue = Queue::new(limit, returns);
+        queue.state.get_mut().gate = gate;
+        queue
+    }
+
+    /// Behind a gate with a window: all taken items below `number` were let go in their order, and are
+    /// [`done`](Self::done) by that; `full` if too much waits for the next of them.
+    pub(crate) fn release(&self, number: u64, full: bool) {
+        let done = {
+            let mut state = self.state.lock();
+            let released = state.gate.as_mut().map(|gate| gate.release(number, full));
+            let (done, awaited) = released.unwrap_or_default();
+            if awaited {
+                self.wake_all(&mut state);
+            }
+            done
+        };
+        if done > 0 {
+            self.done(done);
+        }
+    }
+
     /// Keeps the queue open without ever sending.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold<T> {
         self.state.lock().senders += 1;
@@ -97,6 +122,11 @@ impl<T> Queue<T> {
     /// Takes up to `max` ready items into `run`, or one item that is due again; waits until there is
     /// something, or the end.
     pub(crate) fn pop(&self, run: &mut Vec<T>, max: usize) -> Pop<T> {
+        self.pop_until(run, max, None)
+    }
+
+    /// As [`pop`](Self::pop), but when there is nothing at that time it is `Empty`.
+    pub(crate) fn pop_until(&self, run: &mut Vec<T>, max: usize, until: Option<Instant>) -> Pop<T> {
         let mut state = self.state.lock();
         let (mut announced, mut patience) = (false, Patience::default());
         loop {
@@ -112,8 +142,11 @@ impl<T> Queue<T> {
                     announced = true;
                 }
                 Pop::Empty(due) => {
+                    if until.is_some_and(|until| until <= Instant::now()) {
+                        return Pop::Empty(due);
+                    }
                     state.idle += 1;
-                    meter::waiting(Waits::ForInput, || match due {
+                    meter::waiting(Waits::ForInput, || match due.into_iter().chain(until).min() {
                         Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
                         None => self.not_empty.wait(&mut state),
                     });
@@ -182,9 +215,22 @@ impl<T> Queue<T> {
             self.room.fetch_add(1, Ordering::Relaxed);
             return Pop::Again(later.kept);
         }
+        let (first, mut max) = (state.taken, max);
+        if state.gate.is_some() {
+            // The gate counts what it admits as taken: it is only asked for what there is.
+            max = max.min(state.ready());
+        }
+        if max > 0
+            && let Some(gate) = &mut state.gate
+        {
+            max = match gate.admit(first, max, state.hurried, Instant::now()) {
+                Admitted::Some(count) => count,
+                Admitted::NotBefore(time) => return Pop::Empty(Some(due.map_or(time, |due| due.min(time)))),
+                Admitted::Shut => return Pop::Empty(due),
+            };
+        }
         let count = state.take_lanes(run, max);
         if count > 0 {
-            let first = state.taken;
             state.taken += count as u64;
             if self.returns {
                 state.out += count;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use minigun_os::{Event, RingReader};
 
 use super::Kept;
+use crate::gate::Gate;
 
 pub(super) struct State<T> {
     /// One for each sender. A lane whose sender is gone stays until it is empty.
@@ -24,6 +25,7 @@ pub(super) struct State<T> {
     pub(super) closed: bool,
     /// What waits for another attempt is due at once.
     pub(super) hurried: bool,
+    pub(super) gate: Option<Gate>,
     /// Consumers that wait and were not called yet, and such that were called and did not answer yet.
     pub(super) idle: usize,
     pub(super) called: usize,
@@ -67,6 +69,7 @@ impl<T> State<T> {
             stopped: false,
             closed: false,
             hurried: false,
+            gate: None,
             idle: 0,
             called: 0,
             blocked: 0,

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::events::{Event, Observing};
 use crate::exec::launch::Crew;
 use crate::failure::StopCause;
-use crate::graph::Graph;
+use crate::graph::{Drawing, Graph};
 use crate::process::Processes;
 use crate::report::{self, StageReport};
 use crate::shared::Shared;
@@ -45,6 +45,11 @@ impl Handle {
     pub fn observe(&self, f: impl FnMut(&Event) + Send + 'static) -> Result<Observing, Error> {
         let stage = || "an observer".to_string();
         self.0.shared.bus().subscribe(Box::new(f)).map_err(|source| Error::Thread { stage: stage(), source })
+    }
+
+    /// A drawing of the run: its stages, where they run, and with how many workers.
+    pub fn drawing(&self) -> Drawing {
+        Drawing::new(self.0.shared.name(), &self.0.graph)
     }
 
     /// Asks the run to end early: producers are told, what is in flight is finished and committed, and the

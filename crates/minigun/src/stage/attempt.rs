@@ -3,10 +3,12 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::time::Instant;
 use std::vec::Drain;
 
 use super::edge::Edge;
 use super::sink::{BoxSink, Broken, Cx, MakeSink, Series};
+use super::tx::Tx;
 use crate::failure::Failure;
 pub(crate) use crate::failure::guarded;
 use crate::meter::Meter;
@@ -43,14 +45,34 @@ impl<T> Attempt<T> {
         outcome
     }
 
+    /// When the steps let go of what they keep, though nothing more may arrive.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.head.due()
+    }
+
+    /// It is that time. As [`run`](Self::run), of no item.
+    pub(crate) fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
+        self.cx.tx.journal.works_at(Working::Rest);
+        let outcome = self.caught(|head, _| {
+            head.ripen(now)?;
+            head.settle()
+        });
+        self.cx.tx.journal.works_at(Working::Nothing);
+        outcome
+    }
+
     fn tried(&mut self, item: T) -> Result<(), Failure> {
         self.mend()?;
-        let (head, tx) = (&mut self.head, &*self.cx.tx);
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
+        self.caught(|head, tx| {
             head.push(item)?;
             if tx.is_unsettled() { head.settle() } else { Ok(()) }
-        }));
-        match outcome {
+        })
+    }
+
+    /// What fails is undone.
+    fn caught(&mut self, f: impl FnOnce(&mut BoxSink<T>, &Tx) -> Result<(), Failure>) -> Result<(), Failure> {
+        let (head, tx) = (&mut self.head, &*self.cx.tx);
+        match catch_unwind(AssertUnwindSafe(|| f(head, tx))) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => Err(self.failed(failure)),
             Err(payload) => Err(self.panicked(payload)),

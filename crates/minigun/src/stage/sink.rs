@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 use std::vec::Drain;
 
 use super::edge::Edge;
@@ -45,6 +46,18 @@ pub(crate) trait Sink<T> {
 
     /// Waits for what `push` left in flight (nested threads), so that the attempt's outcome is known.
     fn settle(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// When a step that keeps items lets some of them go on, though nothing more may arrive. Only asked of the
+    /// first step of a worker: those that keep items have a thread of their own.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// It is that time.
+    fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
+        let _ = now;
         Ok(())
     }
 

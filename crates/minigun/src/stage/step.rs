@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::attempt::guarded;
 use super::output::Output;
@@ -20,6 +21,16 @@ pub(crate) trait StepRun<T, U> {
     /// What was sent to ports since the last call.
     fn emitted(&mut self) -> u64 {
         0
+    }
+
+    /// When it lets go of what it keeps, though nothing more may arrive.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// It is that time.
+    fn ripen(&mut self, now: Instant, out: &mut Output<U>) {
+        let _ = (now, out);
     }
 
     /// The worker ends: what the step still holds is emitted now.
@@ -150,6 +161,18 @@ where
             Some(edge) if tx.has_sole_outlet() => edge.publish(),
             _ => tx.publish(),
         }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.run.due()
+    }
+
+    fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
+        let blame = Blame { tx: &self.tx, name: &self.name };
+        self.run.ripen(now, &mut self.out);
+        std::mem::forget(blame);
+        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
+        self.out.take_failure().map_or(Ok(()), Err)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {

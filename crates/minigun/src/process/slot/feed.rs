@@ -76,6 +76,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             return Ok(false);
         }
         let mut run = Vec::new();
+        self.queue_due = None;
         match self.block.queue.try_pop(&mut run, credit, self.block.crew.desks.len(), &self.desk.event) {
             Pop::Run(first) => {
                 let numbered = run.into_iter().zip(first..);
@@ -86,7 +87,10 @@ impl<T: Send + 'static> Slot<'_, T> {
                 items.push_back(kept);
                 Ok(true)
             }
-            Pop::Empty(_) => Ok(false),
+            Pop::Empty(due) => {
+                self.queue_due = due;
+                Ok(false)
+            }
             Pop::End => {
                 self.input_ended = true;
                 if let Some(link) = &mut self.link

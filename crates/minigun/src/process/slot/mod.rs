@@ -30,6 +30,7 @@ use crate::plan::Settings;
 use crate::queue::Queue;
 use crate::shared::{Hurry, Shared};
 use crate::stage::letters::{self, Letters};
+use crate::stage::turns::Turns;
 use crate::stats::{Backlog, StageStats, WorkerState, WorkerStats};
 use crate::wire::WireFns;
 use death::Leaving;
@@ -51,6 +52,14 @@ pub(crate) struct SlotBlock<T> {
     pub(crate) keeps_items: bool,
     /// Its workers stop for a debugger, and are given all the time they take.
     pub(crate) debugged: bool,
+    /// Where its results are put into the order of their items.
+    pub(crate) turns: Option<Arc<Turns<InTurn>>>,
+}
+
+/// The outputs of an item that wait for their turn.
+pub(crate) struct InTurn {
+    pub(crate) body: Vec<u8>,
+    pub(crate) attempt: u32,
 }
 
 /// What came back waits here for another attempt.
@@ -86,6 +95,8 @@ pub(crate) struct Slot<'a, T> {
     link: Option<Link>,
     /// The worker whose stream has ended: how it ended is not known yet.
     leaving: Option<Leaving>,
+    /// The queue has something that may be taken from then on.
+    queue_due: Option<Instant>,
     /// The system refused a fork: the next is tried then.
     fork_due: Option<Instant>,
     pace: Pace,
@@ -123,6 +134,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             letters: ways.1,
             link: None,
             leaving: None,
+            queue_due: None,
             fork_due: None,
             pace: Pace::default(),
             unchecked: crate::defaults::CHECKED_ITEMS,
@@ -251,8 +263,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         let deadline = self.next_look(Instant::now());
         // Only who could take what is due waits for it.
         let free = !self.input_ended && self.credit() > 0;
-        let due = if free { self.block.crew.next_due() } else { None };
-        let until = [deadline, due, self.fork_due].into_iter().flatten().min();
+        let due = if free { [self.block.crew.next_due(), self.queue_due] } else { [None; 2] };
+        let until = [deadline, due[0], due[1], self.fork_due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let polled = {
             let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];

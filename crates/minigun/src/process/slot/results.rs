@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Failed, Slot, Step};
+use super::{Failed, InTurn, Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::{Error, init_error};
 use crate::failure::{FailedItem, Failure, Fate, Verdict};
@@ -11,6 +11,7 @@ use crate::process::ledger::Parcel;
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome};
 use crate::stage::letters::{self, Remains};
+use crate::stage::turns::{Passed, Turns};
 use crate::working::Working;
 
 impl<T: Send + 'static> Slot<'_, T> {
@@ -125,9 +126,18 @@ impl<T: Send + 'static> Slot<'_, T> {
             let result = protocol::next_result(&mut fields)?;
             match result.outcome {
                 ItemOutcome::Done => {
-                    step = self.arrived(&parcel, result.body)?;
+                    step = match &self.block.turns {
+                        None => self.arrived(parcel.number, parcel.attempt(), result.body)?,
+                        Some(turns) => {
+                            let (body, attempt) = (result.body.to_vec(), parcel.attempt());
+                            let given = (!body.is_empty()).then_some(InTurn { body, attempt });
+                            self.hand_in(turns, parcel.number, given);
+                            Ok(())
+                        }
+                    };
                     completed += u64::from(step.is_ok());
-                    resolved += 1;
+                    // In an ordered block it is resolved when it has its turn.
+                    resolved += usize::from(self.block.turns.is_none());
                 }
                 ItemOutcome::Failed => {
                     let attempts = parcel.attempts + 1;
@@ -167,13 +177,13 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     /// An item's outputs go on into the program, all or none.
-    pub(super) fn arrived(&mut self, parcel: &Parcel<T>, body: &[u8]) -> Result<Step, FrameError> {
+    fn arrived(&mut self, number: u64, attempt: u32, body: &[u8]) -> Result<Step, FrameError> {
         let (format, name) = (self.block.settings.format, &self.block.name);
-        let of = Working::Item { item: parcel.number, attempt: parcel.attempt() };
+        let of = Working::Item { item: number, attempt };
         match self.arrival.outputs(format, body, of)? {
             Ok(()) => {}
             Err(failure) => {
-                let failed = FailedItem::new(name, parcel.number, parcel.attempt(), &failure, Fate::Stopped);
+                let failed = FailedItem::new(name, number, attempt, &failure, Fate::Stopped);
                 self.shared.gave_up(self.block.stage, failed);
                 return Ok(Err(Failed));
             }
@@ -184,6 +194,22 @@ impl<T: Send + 'static> Slot<'_, T> {
             return Ok(Err(Failed));
         }
         Ok(Ok(()))
+    }
+
+    /// An item was set aside: it will not come back, and in an ordered block it gives up its place.
+    fn gives_nothing(&self, number: u64) -> Step {
+        match &self.block.turns {
+            None => self.block.queue.done(1),
+            Some(turns) => self.hand_in(turns, number, None),
+        }
+        Ok(())
+    }
+
+    /// In an ordered block an item's outputs go on when those of all before it have.
+    fn hand_in(&self, turns: &Turns<InTurn>, number: u64, given: Option<InTurn>) {
+        let size = given.as_ref().map_or(0, |given| given.body.len());
+        let queue = &self.block.queue;
+        turns.hand_in((number, size), given, |passed: Passed| queue.release(passed.below, passed.full));
     }
 
     /// An attempt failed: the item is tried again, or the block's last word applies to it. `attempts` are those
@@ -218,8 +244,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             (Verdict::Skip, _) => {
                 let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Skipped);
                 self.shared.gave_up(self.block.stage, failed);
-                self.block.queue.done(1);
-                Ok(())
+                self.gives_nothing(number)
             }
             (Verdict::DeadLetter, left) => {
                 let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Dead);
@@ -246,8 +271,8 @@ impl<T: Send + 'static> Slot<'_, T> {
                 letters::post(&mut self.letters, remains, &failed)
             }
         };
-        self.block.queue.done(1);
         if let Err(failure) = posted {
+            self.block.queue.done(1);
             let failure = self.arrival.undone(failure);
             let name = &self.block.name;
             let failed = FailedItem::new(name, failed.item, failed.attempts, &failure, Fate::Stopped);
@@ -259,8 +284,9 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.shared.gone();
             return Err(Failed);
         }
+        let number = failed.item;
         self.shared.gave_up(self.block.stage, failed);
-        Ok(())
+        self.gives_nothing(number)
     }
 }
 
