@@ -9,7 +9,13 @@ set -euo pipefail
 program=$(realpath "$1")
 socket="minigun-hud-$$"
 tmux() { command tmux -L "$socket" -f /dev/null "$@"; }
-trap 'tmux kill-server 2>/dev/null || true' EXIT
+# What a failed check leaves is ended: the terminal, and by its number what ran there.
+cleanup() {
+    local pid
+    pid=$(pid_of_program) && kill -KILL "$pid"
+    tmux kill-server
+} 2>/dev/null
+trap 'cleanup || true' EXIT
 
 screen() { tmux capture-pane -p -t view; }
 keys() { tmux send-keys -t view "$@"; }
@@ -19,7 +25,7 @@ fail() { echo "FAILED: $1; the screen:"; screen; exit 1; }
 shows() {
     local tries
     for tries in $(seq 150); do
-        screen >"${TMPDIR:-/tmp}/$socket" && grep -qE -- "$1" "${TMPDIR:-/tmp}/$socket" && { rm -f "${TMPDIR:-/tmp}/$socket"; return 0; }
+        ! screen | grep -E -- "$1" >/dev/null || return 0
         sleep 0.2
     done
     fail "nothing like '$1' within 30 s"
@@ -27,7 +33,7 @@ shows() {
 hides() {
     local tries
     for tries in $(seq 150); do
-        screen | grep -qE -- "$1" || return 0
+        screen | grep -E -- "$1" >/dev/null || return 0
         sleep 0.2
     done
     fail "'$1' is still there after 30 s"
@@ -66,7 +72,7 @@ keys Down; keys s; keys Enter; shows 'try_map in processes:2'; shows 'latency +p
 keys Escape; hides 'try_map in processes:2'
 
 step "p shows progress"
-keys p; shows 'sent, '; keys p; hides 'sent, '
+keys p; shows 'under way'; keys p; hides 'under way'
 
 step "space pauses the view, and the run goes on"
 keys Space; shows 'VIEW PAUSED'
@@ -89,8 +95,8 @@ printf '    %d.%02d %% of a core\n' $(((ended - begun) / 50000000)) $(((ended - 
 
 step "q asks; n closes the view, the run goes on and tells of itself in lines"
 keys q; shows 'Stop the run of .hud.\?'; keys Escape; hides 'Stop the run'
-keys q; shows 'Stop the run'; keys n; hides 'stages'; shows '^hud [0-9]+:[0-9]+ \| pages'
-kill -INT "$(pid_of_program)"; shows 'prompt> $'; is_given_back
+keys q; shows 'Stop the run'; keys n; hides 'stages'; shows '^hud: .*fetch [0-9]'
+kill -INT "$(pid_of_program)"; shows 'prompt>$'; is_given_back
 
 step "SIGTERM gives the terminal back, and ends the program as ever"
 keys 'clear' Enter; keys "$program; echo code \$?" Enter; shows 'RUNNING  hud'
@@ -104,6 +110,12 @@ step "a run that ends by itself closes the view"
 keys 'clear' Enter; keys "$program --seconds 2; echo code \$?" Enter; shows 'RUNNING  hud'
 shows '^[0-9]+ pages made, .* 0 lost'; shows '^code 0'; is_given_back
 
+step "a program whose terminal is gone ends"
+keys 'clear' Enter; keys "exec $program" Enter; shows 'RUNNING  hud'
+gone=$(pid_of_program); command tmux -L "$socket" kill-server
+for _ in $(seq 100); do kill -0 "$gone" 2>/dev/null || break; sleep 0.2; done
+! kill -0 "$gone" 2>/dev/null || { echo "FAILED: it goes on"; exit 1; }
+
 step "without a terminal there are lines"
-"$program" --seconds 6 </dev/null 2>&1 | grep -qE '^hud 0:05 \| pages ' || fail "no line"
+"$program" --seconds 7 </dev/null 2>&1 | grep -E '^hud: .*fetch [0-9]' >/dev/null || { echo "FAILED: no line"; exit 1; }
 echo "the live view does what it says"

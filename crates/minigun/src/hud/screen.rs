@@ -24,20 +24,29 @@ const HEAL: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// What the terminal says; it is given back all the same.
-pub(super) fn show(
-    mut screen: Screen,
+pub(super) fn show(mut screen: Screen, sampler: Sampler, run: &Handle, control: &Control) -> io::Result<()> {
+    let signals = LastCall::listen()?;
+    let outcome = frames(&mut screen, sampler, run, control, &signals);
+    drop(screen);
+    // Also one that took the terminal away.
+    if let Some(signal) = signals.over() {
+        LastCall::end(signal);
+    }
+    outcome
+}
+
+fn frames(
+    screen: &mut Screen,
     mut sampler: Sampler,
     run: &Handle,
     control: &Control,
+    signals: &LastCall,
 ) -> io::Result<()> {
-    let signals = LastCall::listen()?;
     let (mut ui, mut view) = (Ui::default(), sampler.view().clone());
     let mut healed = Instant::now();
     while !control.is_closed() {
-        if let Some(signal) = signals.heard() {
-            drop(screen);
-            LastCall::end(signal);
-            return Ok(());
+        if signals.has_heard() {
+            break;
         }
         if !terminal::is_there() {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the terminal is gone"));

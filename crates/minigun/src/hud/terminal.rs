@@ -20,7 +20,22 @@ use crate::sync::Mutex;
 
 /// The terminal, held by the one view of the program.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<CrosstermBackend<Patient>>,
+}
+
+/// Standard output, whose errors are nobody's: a terminal that is gone is seen by [`is_there`], and `ratatui` would
+/// print such an error, which panics where standard error is gone with it.
+struct Patient(Stdout);
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.0.write(bytes).unwrap_or(bytes.len()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }
 
 /// A view has the terminal, in this process.
@@ -55,7 +70,7 @@ impl Screen {
         TAKEN.store(true, Ordering::Relaxed);
         give_back_before_panics();
         let taken = enter().and_then(|()| {
-            let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+            let mut terminal = Terminal::new(CrosstermBackend::new(Patient(stdout())))?;
             terminal.clear()?;
             Ok(Screen { terminal })
         });

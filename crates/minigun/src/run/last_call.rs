@@ -80,12 +80,28 @@ mod unix {
             Ok(call)
         }
 
-        /// The signal that came and would end the program.
-        pub(crate) fn heard(&self) -> Option<i32> {
-            let number = self.last.swap(0, Ordering::SeqCst) as i32;
+        /// A signal came that would end the program.
+        pub(crate) fn has_heard(&self) -> bool {
+            self.heard().is_some()
+        }
+
+        fn heard(&self) -> Option<i32> {
+            let number = self.last.load(Ordering::SeqCst) as i32;
             let of_runs = [Signal::INT, Signal::TERM].iter().any(|signal| signal.number() == number);
             // A run that handles them does so. This one listens, too.
-            (number != 0 && !(of_runs && signals::listening() > 1)).then_some(number)
+            if of_runs && signals::listening() > 1 {
+                self.last.store(0, Ordering::SeqCst);
+                return None;
+            }
+            (number != 0).then_some(number)
+        }
+
+        /// Listens no more; the signal that came until now and would end the program.
+        pub(crate) fn over(mut self) -> Option<i32> {
+            for action in self.actions.drain(..) {
+                unregister(action);
+            }
+            self.heard()
         }
 
         /// Ends the program as that signal does by default.
@@ -125,7 +141,11 @@ mod elsewhere {
             Ok(LastCall)
         }
 
-        pub(crate) fn heard(&self) -> Option<i32> {
+        pub(crate) fn has_heard(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn over(self) -> Option<i32> {
             None
         }
 

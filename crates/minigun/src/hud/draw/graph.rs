@@ -147,6 +147,8 @@ fn lines(canvas: &mut Canvas<'_>, layout: &Layout, view: &View) {
     for (cell, ways) in &ways {
         canvas.put(*cell, symbol(*ways), style);
     }
+    ends.iter().for_each(|end| canvas.put(*end, "▼", style));
+    // Over the arrows, too: where there is room for nothing but those, they show the flow.
     for line in &layout.lines {
         let rate = view.stages.get(line.from).map_or(0.0, |stage| stage.rate);
         let Some(speed) = speed(rate).filter(|_| !view.state.is_over()) else { continue };
@@ -157,7 +159,6 @@ fn lines(canvas: &mut Canvas<'_>, layout: &Layout, view: &View) {
             }
         }
     }
-    ends.iter().for_each(|end| canvas.put(*end, "▼", style));
 }
 
 /// Cells a second. In steps, so that the dots do not jump when the rate trembles.
