@@ -102,8 +102,8 @@ const VARIABLES: [&str; 9] = [
 ];
 
 /// Variables that mean something elsewhere: to the library's workers, and to its tests, as those with `TEST_` do.
-const OTHERS: [&str; 8] =
-    ["DEBUG_WORKER", "SEED", "KILLS", "GONE_MS", "HAMMER", "PROOF", "OS_SCENE", "ZYGOTE_SCENE"];
+const OTHERS: &[&str] =
+    &["DEBUG_WORKER", "PROGRESS", "SEED", "KILLS", "GONE_MS", "HAMMER", "PROOF", "OS_SCENE", "ZYGOTE_SCENE"];
 
 impl Config {
     /// With what the environment says, which is stronger; and what is wrong with that.
