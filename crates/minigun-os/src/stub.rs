@@ -480,3 +480,26 @@ pub mod procfs {
         refuse("/proc")
     }
 }
+
+/// The frequent side's fence, between its write and its read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LightFence(());
+
+impl LightFence {
+    /// A full fence here.
+    pub fn new() -> Self {
+        LightFence(())
+    }
+
+    /// Orders what was written before it ahead of what is read after it, as seen by a thread that makes a
+    /// [`heavy_fence`] between its own two.
+    #[inline]
+    pub fn fence(self) {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// The rare side's fence.
+pub fn heavy_fence() {
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+}

@@ -3,8 +3,24 @@
 
 use std::time::Duration;
 
-/// Items a queue between two stages holds.
+/// Items a queue between two stages holds …
 pub const QUEUE_ITEMS: usize = 1024;
+/// … and small items that own no memory elsewhere: as many more as fit into so many bytes.
+pub const QUEUE_BYTES: usize = 128 << 10;
+
+/// How many items of type `T` a queue between two stages holds by default: [`QUEUE_ITEMS`], or as many as fit into
+/// [`QUEUE_BYTES`] if those are more and nothing has to be dropped with them. Numbers and small records then pass in
+/// longer runs, for no more memory.
+pub const fn queue_items<T>() -> usize {
+    let size = if size_of::<T>() == 0 { 1 } else { size_of::<T>() };
+    let fit = QUEUE_BYTES / size;
+    if std::mem::needs_drop::<T>() || fit < QUEUE_ITEMS { QUEUE_ITEMS } else { fit }
+}
+
+/// A sender's own lane into a queue holds no more than this many bytes of items (what they own elsewhere not counted) …
+pub const LANE_BYTES: usize = 256 << 10;
+/// … but this many items, however large, if the queue may hold as many.
+pub const LANE_ITEMS: usize = 16;
 /// Outputs of one attempt that may be held back in a thread until it succeeds.
 pub const HELD_ITEMS: usize = 1 << 20;
 /// Encoded bytes in flight to one worker process; a larger single item travels alone.
@@ -65,7 +81,19 @@ fn table() -> String {
         n => format!("{} KiB", n >> 10),
     };
     let rows = [
-        ("queue before a stage", format!("{QUEUE_ITEMS} items"), "`Block::queue`"),
+        (
+            "queue before a stage",
+            format!(
+                "{QUEUE_ITEMS} items; of such that own no memory, {} if those are more",
+                bytes(QUEUE_BYTES)
+            ),
+            "`Block::queue`",
+        ),
+        (
+            "of which one sender's lane holds",
+            format!("{LANE_ITEMS} items, or {} of them", bytes(LANE_BYTES)),
+            "fixed",
+        ),
         ("outputs held back by one attempt on a thread", format!("{HELD_ITEMS} items"), "fixed"),
         ("in flight to one worker", format!("{WINDOW_ITEMS} items, {}", bytes(HELD_BYTES)), "fixed"),
         ("a frame is filled to", format!("{}, {}", bytes(FRAME_BYTES), seconds(FRAME_WORK)), "fixed"),

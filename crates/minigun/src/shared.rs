@@ -216,6 +216,7 @@ impl Shared {
     }
 
     /// Whether producers should end.
+    #[inline]
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }

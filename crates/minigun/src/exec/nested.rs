@@ -5,7 +5,6 @@
 //! between them never fill and neither side waits for the other in a circle.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
@@ -55,9 +54,9 @@ struct Inside<T> {
 
 impl<T> Inside<T> {
     /// The next outcomes that are there; `None` if there will be none.
-    fn outcomes(&self) -> Option<VecDeque<Outcome>> {
+    fn outcomes(&self) -> Option<Vec<Outcome>> {
         let outcomes = Arc::clone(&self.team.borrow().as_ref()?.outcomes);
-        let mut run = VecDeque::new();
+        let mut run = Vec::new();
         match outcomes.pop(&mut run, usize::MAX) {
             Pop::Run(_) => {
                 self.pending.set(self.pending.get() - run.len());
@@ -146,6 +145,7 @@ impl<T: Send + 'static> Sink<T> for Nested<T> {
             return Err("a nested block's threads ended early".into());
         }
         self.inside.pending.set(self.inside.pending.get() + 1);
+        self.cx.tx.set_unsettled();
         Ok(())
     }
 
@@ -263,10 +263,10 @@ impl<T: Send + 'static> Inner<T> {
         let mut attempt = Worker::open(&self.block, &cx);
         cx.tx.journal.commit();
         let mut outside = cx.tx.journal.take();
-        let mut run = VecDeque::new();
+        let mut run = Vec::new();
         loop {
             let kept = match self.items.pop(&mut run, 1) {
-                Pop::Run(number) => match run.pop_front() {
+                Pop::Run(number) => match run.pop() {
                     Some(item) => Kept { item, number, attempts: 0 },
                     None => continue,
                 },

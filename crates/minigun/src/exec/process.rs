@@ -11,7 +11,7 @@ use crate::exec::launch::{Book, Launch, Node};
 use crate::graph::StageId;
 use crate::plan::{Executor, Placed, Recycle};
 use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
-use crate::queue::{Queue, Sender};
+use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::wire::WireFns;
 
@@ -34,7 +34,7 @@ impl<T: Send + 'static> Context<T> for ForkContext {
 }
 
 fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
-    let queue = Arc::new(Queue::new(block.placement.settings.queue, true));
+    let queue = Arc::new(Queue::new(block.placement.settings.queue_of::<T>(), true));
     let sink = into_queue(&queue);
     Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
 }
@@ -83,6 +83,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 memory: placement.settings.recycle.memory,
             },
             limits: placement.settings.limits,
+            timed: self.block.placement.settings.timeout.is_some(),
             debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
         };
         let workers = placement.executor.held_to(plan.limits());
@@ -91,7 +92,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
     }
 
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Sender::new(&self.queue)))
+        Some(Box::new(self.queue.hold()))
     }
 
     fn register(&self, shared: &Shared) {

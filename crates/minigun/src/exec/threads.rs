@@ -1,7 +1,6 @@
 //! A block on threads of the program: a queue, and workers that take from it.
 
 use std::any::Any;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,12 +11,12 @@ use crate::exec::launch::{Book, Holds, Launch, Node};
 use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
 use crate::graph::StageId;
 use crate::plan::{Executor, Placed, default_policy};
-use crate::queue::{Kept, Pop, Queue, Sender};
+use crate::queue::{Kept, Pop, Queue};
 use crate::shared::{Halt, Shared};
 use crate::stage::Keep;
 use crate::stage::attempt::Attempt;
 use crate::stage::letters::{self, Letters, MakeLetters, Remains};
-use crate::stage::sink::{Cx, MakeSink};
+use crate::stage::sink::{Broken, Cx, MakeSink};
 use crate::stats::StageStats;
 use crate::working::Working;
 
@@ -62,7 +61,7 @@ impl<T: Send> Halt for Close<T> {
 impl<T: Send + 'static> ThreadsNode<T> {
     pub(crate) fn new(block: Placed<T>) -> (Self, MakeSink<T>) {
         let policy = block.placement.policy;
-        let queue = Arc::new(Queue::new(block.placement.settings.queue, policy.retries()));
+        let queue = Arc::new(Queue::new(block.placement.settings.queue_of::<T>(), policy.retries()));
         Self::with(
             block.placement.executor,
             Team {
@@ -95,7 +94,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
 
     /// A stage outside any block: one thread, the default policy.
     pub(crate) fn single(head: MakeSink<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
-        let queue = Arc::new(Queue::new(defaults::QUEUE_ITEMS, false));
+        let queue = Arc::new(Queue::new(defaults::queue_items::<T>(), false));
         Self::with(SINGLE, Team::alone(queue, head, stage, name, false))
     }
 
@@ -113,7 +112,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
 
 impl<T: Send + 'static> Node for ThreadsNode<T> {
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Sender::new(&self.team.queue)))
+        Some(Box::new(self.team.queue.hold()))
     }
 
     fn register(&self, shared: &Shared) {
@@ -181,7 +180,7 @@ impl<T: Send + 'static> Team<T> {
         shared.settle(&attempt.cx.tx.journal);
         let stats = shared.stats(self.stage);
         let mut worker = Worker { team: self, shared, stats, letters, completed: 0 };
-        let (mut run, mut last) = (VecDeque::new(), 0);
+        let (mut run, mut last) = (Vec::new(), 0);
         loop {
             let next = match self.queue.pop(&mut run, most) {
                 Pop::Run(first) => {
@@ -226,17 +225,28 @@ struct Worker<'a, T> {
 }
 
 impl<T: Send + 'static> Worker<'_, T> {
-    fn run(&mut self, attempt: &mut Attempt<T>, run: &mut VecDeque<T>, first: u64) -> Next {
+    fn run(&mut self, attempt: &mut Attempt<T>, run: &mut Vec<T>, first: u64) -> Next {
         let started = Instant::now();
-        let (mut number, mut next) = (first, Next::On);
-        while let Some(item) = run.pop_front() {
-            next = self.item(attempt, Kept { item, number, attempts: 0 });
-            number += 1;
-            if let Next::Off = next {
-                self.stats.abandoned(run.len() as u64);
-                run.clear();
+        let (mut run, mut number, mut next) = (run.drain(..), first, Next::On);
+        let kept = self.team.keep.is_some() && self.team.policy.keeps(1);
+        while matches!(next, Next::On) && run.len() > 0 {
+            if kept && let Some(item) = run.next() {
+                next = self.item(attempt, Kept { item, number, attempts: 0 });
+                number += 1;
+                continue;
             }
+            let (reached, outcome) = attempt.run_all(&mut run, number);
+            self.completed += reached - number;
+            self.team.queue.done((reached - number) as usize);
+            number = reached + 1;
+            next = match outcome {
+                Ok(()) => Next::On,
+                Err(Broken::Failed(failure)) => self.failed(attempt, reached, 1, failure, None),
+                Err(Broken::Stopped) => self.cut_off(),
+            };
         }
+        self.stats.abandoned(run.len() as u64);
+        drop(run);
         self.flush(attempt, started);
         next
     }
@@ -262,14 +272,25 @@ impl<T: Send + 'static> Worker<'_, T> {
             Some(keep) if self.team.policy.keeps(tried) => keep(&item),
             _ => None,
         };
-        let mut failure = match attempt.run(item, Working::at(number, attempts)) {
+        match attempt.run(item, Working::at(number, attempts)) {
             Ok(()) => {
                 let next = self.commit(attempt);
                 self.completed += u64::from(matches!(next, Next::On));
-                return next;
+                next
             }
-            Err(failure) => failure,
-        };
+            Err(failure) => self.failed(attempt, number, tried, failure, again),
+        }
+    }
+
+    /// What becomes of an item whose attempt failed; `again` is the item, if it was kept.
+    fn failed(
+        &mut self,
+        attempt: &Attempt<T>,
+        number: u64,
+        tried: u32,
+        mut failure: Failure,
+        again: Option<T>,
+    ) -> Next {
         let verdict = if failure.is_final(0) {
             Verdict::Stop
         } else {
@@ -322,9 +343,11 @@ impl<T: Send + 'static> Worker<'_, T> {
             self.shared.settle(&tx.journal);
         }
         self.team.queue.done(1);
-        if published.is_ok() {
-            return Next::On;
-        }
+        if published.is_ok() { Next::On } else { self.cut_off() }
+    }
+
+    /// What an item made cannot go on: the run was stopped.
+    fn cut_off(&self) -> Next {
         self.stats.abandoned(1);
         self.shared.gone();
         Next::Off
@@ -364,6 +387,7 @@ pub(crate) fn books_differ(name: &str, sent: u64, taken: u64, left: u64, outcome
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Sender;
     use crate::stats::StageFigures;
 
     #[test]
@@ -371,7 +395,7 @@ mod tests {
         let queue = Arc::new(Queue::new(10, false));
         let sender = Sender::new(&queue);
         (0..5).for_each(|n| sender.send(n).unwrap());
-        let mut run = VecDeque::new();
+        let mut run = Vec::new();
         assert!(matches!(queue.pop(&mut run, 4), Pop::Run(0)));
         let right = StageFigures { completed: 1, skipped: 1, dead: 1, abandoned: 1, ..Default::default() };
         assert!(balance("stage", &queue, right).is_ok());

@@ -1,6 +1,5 @@
 //! Ends of flows whose values are read from the report, and the stages whose state lives in the program.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
@@ -96,19 +95,11 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        let value = Arc::new(Mutex::new(Some(init)));
-        let (pipeline, into, f) = (self.home.totals.id(), Arc::clone(&value), Arc::new(Mutex::new(f)));
+        let (pipeline, value) = (self.home.totals.id(), Arc::new(Mutex::new(Some(init))));
+        let (into, f) = (Arc::clone(&value), Arc::new(Mutex::new(Some(f))));
         let _ended = self
             .heavy(name, "fold", move |_| {
-                let (into, f) = (Arc::clone(&into), Arc::clone(&f));
-                Ok(move |item, _: &mut Output<()>| {
-                    let mut into = into.lock();
-                    let Some(value) = into.take() else {
-                        return Err(Failure::from("the folded value was lost in a panic").finally());
-                    };
-                    *into = Some((f.lock())(value, item));
-                    Ok(())
-                })
+                Ok(Fold { home: (Arc::clone(&into), Arc::clone(&f)), at_work: None })
             })
             .ended();
         Folded { pipeline, value }
@@ -131,7 +122,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         let (node, sink) = ReceiverNode::new(&queue, name);
         self.home.add(Some(Box::new(node)));
         self.spot.point.attach(sink);
-        Receiver { queue, run: VecDeque::new() }
+        Receiver { queue, run: Vec::new().into_iter() }
     }
 }
 
@@ -165,10 +156,49 @@ impl<T> StepRun<T, ()> for Gather<T> {
     }
 }
 
+/// A value, and what folds items into it.
+///
+/// Both are at home where the report and the next step, made after a panic elsewhere, find them; at work they are
+/// the step's own.
+struct Fold<A, F> {
+    home: (Arc<Mutex<Option<A>>>, Arc<Mutex<Option<F>>>),
+    at_work: Option<(A, F)>,
+}
+
+impl<A, F> Fold<A, F> {
+    #[cold]
+    fn begin(&mut self) -> Result<(A, F), Failure> {
+        let (value, f) = (self.home.0.lock().take(), self.home.1.lock().take());
+        value.zip(f).ok_or_else(|| Failure::from("the folded value was lost in a panic").finally())
+    }
+}
+
+impl<T, A, F: FnMut(A, T) -> A> StepRun<T, ()> for Fold<A, F> {
+    #[inline]
+    fn run(&mut self, item: T, _: &mut Output<()>) -> Result<(), Failure> {
+        let (value, mut f) = match self.at_work.take() {
+            Some(at_work) => at_work,
+            None => self.begin()?,
+        };
+        let value = f(value, item);
+        self.at_work = Some((value, f));
+        Ok(())
+    }
+}
+
+impl<A, F> Drop for Fold<A, F> {
+    fn drop(&mut self) {
+        if let Some((value, f)) = self.at_work.take() {
+            *self.home.0.lock() = Some(value);
+            *self.home.1.lock() = Some(f);
+        }
+    }
+}
+
 /// The receiving end of [`Flow::receiver`]: an iterator that ends when the flow has ended.
 pub struct Receiver<T> {
     queue: Arc<Queue<T>>,
-    run: VecDeque<T>,
+    run: std::vec::IntoIter<T>,
 }
 
 impl<T> Iterator for Receiver<T> {
@@ -176,14 +206,17 @@ impl<T> Iterator for Receiver<T> {
 
     /// Waits for the next item; `None` when the flow has ended, or the run was stopped by an error.
     fn next(&mut self) -> Option<T> {
-        if self.run.is_empty() {
-            match self.queue.pop(&mut self.run, usize::MAX) {
-                Pop::Run(_) => {}
-                Pop::Again(kept) => return Some(kept.item),
-                Pop::End | Pop::Empty(_) => return None,
-            }
+        if let Some(item) = self.run.next() {
+            return Some(item);
         }
-        self.run.pop_front()
+        let mut run = Vec::new();
+        match self.queue.pop(&mut run, usize::MAX) {
+            Pop::Run(_) => {}
+            Pop::Again(kept) => return Some(kept.item),
+            Pop::End | Pop::Empty(_) => return None,
+        }
+        self.run = run.into_iter();
+        self.run.next()
     }
 }
 

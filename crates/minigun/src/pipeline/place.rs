@@ -155,9 +155,10 @@ impl<P, M> Block<P, M> {
     }
 
     /// The queue before the block holds at most `items`, those that wait for another attempt included.
-    /// Default: 1024. At least 1.
+    /// At least 1. Default: 1024, or more of small items that own no memory
+    /// ([`queue_items`](crate::defaults::queue_items)).
     pub fn queue(mut self, items: usize) -> Self {
-        self.settings.queue = items.max(1);
+        self.settings.queue = Some(items.max(1));
         self
     }
 }

@@ -65,7 +65,7 @@ impl<V> PortOutput for Output<V> {
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
-        self.sink().finish()
+        self.finish()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::plan::Spot;
 use crate::queue;
 use crate::stage::output::Output;
 use crate::stats::made_here;
+use crate::sync::Mutex;
 
 impl Pipeline {
     /// Items that a closure emits, on a thread of its own.
@@ -94,10 +95,7 @@ impl Pipeline {
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
         self.home.add(Some(Box::new(ThreadsNode::channel(&queue, spot.make(), stage, name))));
-        (
-            Sender { inner: queue::Sender::new(&queue), owner: Pid::current() },
-            Flow::at(&self.home, spot, None),
-        )
+        (Sender::new(queue, Pid::current()), Flow::at(&self.home, spot, None))
     }
 }
 
@@ -128,17 +126,22 @@ fn emit_lines(
 /// In a worker process there is nobody to receive, unless the pipeline itself was made there: `send` gives the
 /// item back.
 pub struct Sender<T> {
-    inner: queue::Sender<T>,
+    queue: Arc<queue::Queue<T>>,
+    inner: Mutex<queue::Sender<T>>,
     owner: Pid,
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender { inner: self.inner.clone(), owner: self.owner }
+        Sender::new(Arc::clone(&self.queue), self.owner)
     }
 }
 
 impl<T> Sender<T> {
+    fn new(queue: Arc<queue::Queue<T>>, owner: Pid) -> Self {
+        Sender { inner: Mutex::new(queue::Sender::new(&queue)), queue, owner }
+    }
+
     /// Sends one item, waiting while the channel is full.
     ///
     /// # Errors
@@ -147,6 +150,6 @@ impl<T> Sender<T> {
         if !made_here(self.owner) {
             return Err(item);
         }
-        self.inner.send(item)
+        self.inner.lock().send(item)
     }
 }

@@ -121,7 +121,8 @@ pub fn cores() -> usize {
 /// What a block's head says besides place and policy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    pub(crate) queue: usize,
+    /// Items in the queue before it; by default as many as suit its items.
+    pub(crate) queue: Option<usize>,
     pub(crate) format: Format,
     pub(crate) max_restarts: u32,
     pub(crate) window: Duration,
@@ -152,10 +153,17 @@ pub(crate) struct WorkerLimits {
     pub(crate) nice: Option<i32>,
 }
 
+impl Settings {
+    /// How many items of type `T` the queue before the block holds.
+    pub(crate) fn queue_of<T>(&self) -> usize {
+        self.queue.unwrap_or_else(defaults::queue_items::<T>)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            queue: defaults::QUEUE_ITEMS,
+            queue: None,
             format: Format::default(),
             max_restarts: defaults::MAX_RESTARTS,
             window: defaults::RESTART_WINDOW,

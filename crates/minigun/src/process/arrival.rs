@@ -61,7 +61,8 @@ impl Arrival {
             }
         }
         // Threads nested behind an exit may still be at it: the item is not through before they are.
-        for exit in &mut self.exits {
+        let unsettled = self.cx.tx.is_unsettled();
+        for exit in self.exits.iter_mut().filter(|_| unsettled) {
             if let Err(failure) = guarded(|| exit.settle()) {
                 return Ok(Err(self.undone(failure)));
             }

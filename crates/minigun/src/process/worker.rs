@@ -37,6 +37,8 @@ pub(crate) struct WorkerProgram<T> {
     /// When the worker ends by itself.
     pub(crate) recycle: Recycle,
     pub(crate) limits: WorkerLimits,
+    /// Its items have a deadline: the program must know when each was begun.
+    pub(crate) timed: bool,
     /// The block's name, if its workers stop for a debugger.
     pub(crate) debugged: Option<Arc<str>>,
 }
@@ -121,6 +123,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
         let mut reader = Reader::default();
         let mut outbox = Outbox::new(socket);
         let mut term = Term::new(self.recycle);
+        let mut watch = Stopwatch::new();
         'life: loop {
             if !reader.has_frame() {
                 let received = socket.read(reader.room())?;
@@ -128,6 +131,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
                     return Ok(CUT_OFF);
                 }
                 reader.received(received);
+                watch.restart();
                 continue;
             }
             let Some(frame) = reader.next()? else { continue };
@@ -136,9 +140,11 @@ impl<T: Send + 'static> WorkerProgram<T> {
                     let (mut index, mut items) = (frame.number, Fields(frame.payload));
                     while !items.is_empty() {
                         let (at, item) = protocol::next_item(&mut items)?;
+                        let last = items.is_empty();
                         if claims.claim(index) {
-                            let started = Instant::now();
-                            claims.begin(started);
+                            if self.timed {
+                                claims.begin(Instant::now());
+                            }
                             let outcome = self.item(&mut attempt, item, at);
                             if outcome.is_err() {
                                 // What a panic left behind is let go.
@@ -146,12 +152,16 @@ impl<T: Send + 'static> WorkerProgram<T> {
                             }
                             // Before its result is sent: a death from here on is not this item's doing.
                             claims.done(index);
-                            claims.rest();
-                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, started)?;
-                            term.served(started);
+                            if self.timed {
+                                claims.rest();
+                            }
+                            let work = watch.served(last);
+                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, work, !last)?;
+                            term.served(watch.now());
+                        } else {
+                            outbox.passed(index + 1, !last)?;
                         }
                         index += 1;
-                        outbox.passed(index, !items.is_empty())?;
                         if term.is_over() {
                             outbox.flush()?;
                             // What it does not begin is for others, and its hooks have a bound from now on.
@@ -196,6 +206,50 @@ impl<T: Send + 'static> WorkerProgram<T> {
         }
         journal.commit();
         Ok(())
+    }
+}
+
+/// How long items take. The clock is asked for each item where that costs little beside the item, and for a run of
+/// items where they are short.
+struct Stopwatch {
+    asked: Instant,
+    items: u64,
+    /// So many items make a run.
+    run: u64,
+}
+
+/// A clock costs little beside this.
+const LONG: u64 = 10_000;
+/// The longest run.
+const LONGEST: u64 = 64;
+
+impl Stopwatch {
+    fn new() -> Self {
+        Stopwatch { asked: Instant::now(), items: 0, run: 1 }
+    }
+
+    /// The worker has waited; that was no work.
+    fn restart(&mut self) {
+        self.asked = Instant::now();
+    }
+
+    /// When it last asked the clock.
+    fn now(&self) -> Instant {
+        self.asked
+    }
+
+    /// An item was run; `last` of those that are there. Gives the work of a run.
+    fn served(&mut self, last: bool) -> Option<Work> {
+        self.items += 1;
+        if self.items < self.run && !last {
+            return None;
+        }
+        let now = Instant::now();
+        let nanos = now.duration_since(self.asked).as_nanos() as u64;
+        let items = std::mem::take(&mut self.items);
+        self.asked = now;
+        self.run = (LONG * items / nanos.max(1)).clamp(1, LONGEST);
+        Some(Work { nanos, items })
     }
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod attempt;
 pub(crate) mod batch;
 pub(crate) mod edge;
+pub(crate) mod emit;
 pub(crate) mod exit;
 pub(crate) mod guard;
 pub(crate) mod handles;

@@ -2,20 +2,45 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::vec::Drain;
 
-use crate::sync::Mutex;
-
+use super::edge::Edge;
 use super::exit::Carrier;
 use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::BlockId;
 use crate::journal::Journal;
+use crate::queue::Stopped;
 use crate::shared::Shared;
+use crate::sync::Mutex;
+use crate::working::Working;
 
 /// Where a step's outputs go.
 pub(crate) trait Sink<T> {
     /// Runs one item through this step and everything fused behind it.
     fn push(&mut self, item: T) -> Result<(), Failure>;
+
+    /// Runs items one after the other, each as a transaction of its own, until one is not committed.
+    ///
+    /// Here, and not where attempts are made, so that each step has a loop of its own into which its closure is
+    /// inlined: one call for a run of items instead of one for each.
+    fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        for item in run {
+            series.begin();
+            self.push(item)?;
+            if series.tx.is_unsettled() {
+                self.settle()?;
+            }
+            series.commit(|tx| self.publish(tx))?;
+        }
+        Ok(())
+    }
+
+    /// Lets go on what the worker's transaction holds back, by a short cut if there is one.
+    #[inline]
+    fn publish(&self, tx: &Tx) -> Result<(), Stopped> {
+        tx.publish()
+    }
 
     /// Waits for what `push` left in flight (nested threads), so that the attempt's outcome is known.
     fn settle(&mut self) -> Result<(), Failure> {
@@ -24,6 +49,51 @@ pub(crate) trait Sink<T> {
 
     /// The worker ends: hooks and state of the steps behind end too.
     fn finish(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The edge, if the sink is nothing but the end of one.
+    fn edge(&self) -> Option<Rc<Edge<T>>> {
+        None
+    }
+}
+
+/// First attempts at items with consecutive numbers.
+pub(crate) struct Series<'a> {
+    pub(crate) tx: &'a Tx,
+    pub(crate) run: &'a Shared,
+    /// The number of the item that comes next, or of the one at which it broke off.
+    pub(crate) number: u64,
+}
+
+/// Why a series broke off.
+pub(crate) enum Broken {
+    /// An attempt failed.
+    Failed(Failure),
+    /// What an attempt made cannot go on: the run was stopped.
+    Stopped,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Broken::Failed(failure)
+    }
+}
+
+impl Series<'_> {
+    #[inline]
+    fn begin(&self) {
+        self.tx.journal.works_at(Working::at(self.number, 0));
+    }
+
+    #[inline]
+    fn commit(&mut self, publish: impl FnOnce(&Tx) -> Result<(), Stopped>) -> Result<(), Broken> {
+        let published = self.tx.commit_by(|| publish(self.tx));
+        if self.tx.journal.has_values() {
+            self.run.settle(&self.tx.journal);
+        }
+        published.map_err(|Stopped| Broken::Stopped)?;
+        self.number += 1;
         Ok(())
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::attempt::guarded;
 use super::output::Output;
 use super::sink::{BoxSink, Cx, Point, Sink};
-use super::tx::Tx;
+use super::tx::{Outlet, Tx};
 use crate::failure::Failure;
 use crate::graph::StageId;
 use crate::journal::StepCells;
+use crate::queue::Stopped;
 use crate::working::Working;
 
 /// What a step does with an item: a closure, or something that must be told of the end.
@@ -122,6 +123,7 @@ impl<T, U, F> Sink<T> for Step<F, U>
 where
     F: StepRun<T, U>,
 {
+    #[inline]
     fn push(&mut self, item: T) -> Result<(), Failure> {
         let blame = Blame { tx: &self.tx, name: &self.name };
         let outcome = self.run.run(item, &mut self.out);
@@ -134,13 +136,20 @@ where
         if let Err(failure) = outcome {
             return Err(failure.at(&self.name));
         }
-        self.cells.pending_in.set(self.cells.pending_in.get() + 1);
-        self.cells.pending_out.set(self.cells.pending_out.get() + emitted);
+        self.cells.add(&self.tx.journal, 1, emitted);
         Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
-        self.out.sink().settle()
+        self.out.settle()
+    }
+
+    #[inline]
+    fn publish(&self, tx: &Tx) -> Result<(), Stopped> {
+        match self.out.edge() {
+            Some(edge) if tx.has_sole_outlet() => edge.publish(),
+            _ => tx.publish(),
+        }
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
@@ -156,8 +165,8 @@ where
         self.tx.journal.works_at(Working::Rest);
         let run = self.run.finish(&mut self.out).map_err(|failure| failure.at(&self.name));
         self.tx.journal.works_at(Working::Nothing);
-        self.cells.pending_out.set(self.cells.pending_out.get() + std::mem::take(&mut self.out.emitted));
+        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted));
         let behind = self.out.take_failure().map_or(Ok(()), Err);
-        own.and(run).and(behind).and(self.out.sink().finish())
+        own.and(run).and(behind).and(self.out.finish())
     }
 }

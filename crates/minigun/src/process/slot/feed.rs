@@ -71,10 +71,10 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// Takes items from the queue; `false` if there are none.
     pub(super) fn pop(&mut self, credit: usize, items: &mut VecDeque<Kept<T>>) -> Step<bool> {
         // What waits for another attempt counts against the queue's limit.
-        if self.block.crew.waiting() >= self.block.settings.queue {
+        if self.block.crew.waiting() >= self.block.settings.queue_of::<T>() {
             return Ok(false);
         }
-        let mut run = VecDeque::new();
+        let mut run = Vec::new();
         match self.block.queue.try_pop(&mut run, credit, self.block.crew.desks.len(), &self.desk.event) {
             Pop::Run(first) => {
                 let numbered = run.into_iter().zip(first..);

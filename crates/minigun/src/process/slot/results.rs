@@ -112,13 +112,13 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     pub(super) fn results(&mut self, passed: u64, payload: &[u8]) -> Result<Step, FrameError> {
         let (mut fields, journal) = protocol::results_and_journal(payload)?;
+        let mut parcels = self.parcels_of(Fields(fields.0))?.into_iter();
         let (mut completed, mut resolved) = (0, 0);
         let mut step = Ok(());
-        while step.is_ok() && !fields.is_empty() {
+        while step.is_ok()
+            && let Some(parcel) = parcels.next()
+        {
             let result = protocol::next_result(&mut fields)?;
-            let Some(parcel) = self.desk.ledger.lock().take(result.index) else {
-                return Err(FrameError::Content("a result for an item that is not in flight"));
-            };
             match result.outcome {
                 ItemOutcome::Done => {
                     step = self.arrived(&parcel, result.body)?;
@@ -135,6 +135,8 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.stats.completed(completed);
         self.block.queue.done(resolved);
         if step.is_err() {
+            self.stats.abandoned(parcels.len() as u64);
+            self.block.queue.done(parcels.len());
             return Ok(step);
         }
         let unresolved = self.desk.ledger.lock().pass(passed);
@@ -142,6 +144,20 @@ impl<T: Send + 'static> Slot<'_, T> {
             return Err(FrameError::Content("items were passed over without a result"));
         }
         Ok(self.journal(journal))
+    }
+
+    /// Takes the items out of the ledger that results have come for, in the order of the results.
+    fn parcels_of(&self, mut results: Fields<'_>) -> Result<Vec<Parcel<T>>, FrameError> {
+        let mut ledger = self.desk.ledger.lock();
+        let mut parcels = Vec::with_capacity(ledger.live());
+        while !results.is_empty() {
+            let index = protocol::next_result(&mut results)?.index;
+            let Some(parcel) = ledger.take(index) else {
+                return Err(FrameError::Content("a result for an item that is not in flight"));
+            };
+            parcels.push(parcel);
+        }
+        Ok(parcels)
     }
 
     /// An item's outputs go on into the program, all or none.
