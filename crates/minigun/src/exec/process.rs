@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::threads::{balance, pass_in_order};
 use super::{Context, Stand, ThreadsNode, into_queue};
+use crate::defaults;
 use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
@@ -36,7 +37,11 @@ impl<T: Send + 'static> Context<T> for ForkContext {
     }
 }
 
-fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
+fn place<T: Send + 'static>(mut block: Placed<T>) -> Stand<T> {
+    if is_fresh(block.placement.executor) {
+        // A fork for each item: what a stop has to drain must not be long, however small the items.
+        block.placement.settings.queue.get_or_insert(defaults::QUEUE_ITEMS);
+    }
     let queue = Arc::new(block.placement.settings.make_queue(true));
     let sink = into_queue(&queue);
     Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
