@@ -6,7 +6,7 @@
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::sync::{Condvar, Mutex};
@@ -45,6 +45,8 @@ pub(crate) struct Queue<T> {
     returns: bool,
     /// Counted by the senders themselves, to be compared with what was taken.
     sent: AtomicU64,
+    /// Items that arrived and are not done yet. A hint: it is read without the lock.
+    load: AtomicUsize,
 }
 
 struct State<T> {
@@ -109,6 +111,7 @@ impl<T> Queue<T> {
             limit: limit.max(1),
             returns,
             sent: AtomicU64::new(0),
+            load: AtomicUsize::new(0),
         }
     }
 
@@ -184,6 +187,7 @@ impl<T> Queue<T> {
 
     /// Taken items will not come back.
     pub(crate) fn done(&self, items: usize) {
+        self.load.fetch_sub(items, Ordering::Relaxed);
         if !self.returns {
             return;
         }
@@ -204,6 +208,11 @@ impl<T> Queue<T> {
         state.later.push(Later { due, kept });
         // Whoever waits computed its wait without this item.
         self.wake_all(&mut state);
+    }
+
+    /// About how many items wait here or were taken and are not done yet.
+    pub(crate) fn load(&self) -> usize {
+        self.load.load(Ordering::Relaxed)
     }
 
     /// Whether nothing more will come.
@@ -357,6 +366,7 @@ impl<T> Sender<T> {
     }
 
     fn arrived(&self, mut state: crate::sync::MutexGuard<'_, State<T>>, count: usize) {
+        self.queue.load.fetch_add(count, Ordering::Relaxed);
         let idle = state.idle.min(count);
         let mut left = count - idle;
         while left > 0

@@ -101,6 +101,11 @@ pub enum Mistake {
         /// The batch stage.
         stage: String,
     },
+    /// A split into no branches.
+    NoBranches {
+        /// The stage that splits.
+        stage: String,
+    },
     /// A setting that only worker processes can enforce, on a block that has none.
     NeedsProcess {
         /// The block's steps.
@@ -146,6 +151,9 @@ impl fmt::Display for Mistake {
             ),
             Mistake::EmptyBatch { stage } => {
                 write!(f, "`{stage}` makes batches of 0 items: give it at least 1")
+            }
+            Mistake::NoBranches { stage } => {
+                write!(f, "`{stage}` splits its flow into 0 branches: give it at least 1")
             }
             Mistake::NeedsProcess { block, setting } => write!(
                 f,

@@ -131,7 +131,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         let (node, sink) = ReceiverNode::new(&queue, name);
         self.home.add(Some(Box::new(node)));
         self.spot.point.attach(sink);
-        Receiver { queue, run: VecDeque::new() }
+        Receiver { queue, run: VecDeque::new(), taken: 0 }
     }
 }
 
@@ -169,6 +169,8 @@ impl<T> StepRun<T, ()> for Gather<T> {
 pub struct Receiver<T> {
     queue: Arc<Queue<T>>,
     run: VecDeque<T>,
+    /// Items of the run that was taken last.
+    taken: usize,
 }
 
 impl<T> Iterator for Receiver<T> {
@@ -177,8 +179,9 @@ impl<T> Iterator for Receiver<T> {
     /// Waits for the next item; `None` when the flow has ended, or the run was stopped by an error.
     fn next(&mut self) -> Option<T> {
         if self.run.is_empty() {
+            self.queue.done(std::mem::take(&mut self.taken));
             match self.queue.pop(&mut self.run, usize::MAX) {
-                Pop::Run(_) => {}
+                Pop::Run(_) => self.taken = self.run.len(),
                 Pop::Again(kept) => return Some(kept.item),
                 Pop::End | Pop::Empty(_) => return None,
             }

@@ -36,7 +36,7 @@ pub type Segment<T, S = Worker> = Flow<T, S>;
 #[derive(Clone, Copy, Debug)]
 pub struct Done(pub(crate) ());
 
-impl<T: Clone + Send + 'static> Clone for Flow<T, Program> {
+impl<T: Clone + Send + 'static, S: Scope> Clone for Flow<T, S> {
     fn clone(&self) -> Self {
         self.spot.point.share(T::clone);
         Flow::at(&self.home, self.spot.clone(), self.block.clone())

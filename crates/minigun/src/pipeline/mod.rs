@@ -11,6 +11,7 @@ pub(crate) mod place;
 pub(crate) mod port;
 pub mod scope;
 pub(crate) mod source;
+pub(crate) mod split;
 
 use std::io;
 use std::marker::PhantomData;

@@ -53,6 +53,7 @@ pub trait PortOutput {
     fn take_failure(&mut self) -> Option<Failure>;
     fn take_emitted(&mut self) -> u64;
     fn finish(&mut self) -> Result<(), Failure>;
+    fn load(&mut self) -> usize;
 }
 
 impl<V> PortOutput for Output<V> {
@@ -66,6 +67,10 @@ impl<V> PortOutput for Output<V> {
 
     fn finish(&mut self) -> Result<(), Failure> {
         self.sink().finish()
+    }
+
+    fn load(&mut self) -> usize {
+        Output::load(self)
     }
 }
 
@@ -235,6 +240,12 @@ where
         let mut emitted = 0;
         self.ports.each(&mut |port| emitted += port.take_emitted());
         emitted
+    }
+
+    fn load(&mut self) -> usize {
+        let mut load = 0;
+        self.ports.each(&mut |port| load += port.load());
+        load
     }
 
     fn finish(&mut self, _: &mut Output<U>) -> Result<(), Failure> {

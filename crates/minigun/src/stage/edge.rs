@@ -35,6 +35,10 @@ impl<T> Sink<T> for EdgeSink<T> {
         held.push_back(item);
         Ok(())
     }
+
+    fn load(&mut self) -> usize {
+        self.0.held.borrow().len() + self.0.sender.queue().load()
+    }
 }
 
 /// An error if one output more than these may not be held back.

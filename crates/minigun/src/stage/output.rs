@@ -66,6 +66,11 @@ impl<U> Output<U> {
         self.failed.take()
     }
 
+    /// How many items are under way behind here.
+    pub(crate) fn load(&mut self) -> usize {
+        self.sink.load()
+    }
+
     pub(crate) fn sink(&mut self) -> &mut BoxSink<U> {
         &mut self.sink
     }

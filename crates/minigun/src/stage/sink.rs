@@ -26,6 +26,11 @@ pub(crate) trait Sink<T> {
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
     }
+
+    /// How many items are under way behind here: in the first queue, or taken from it and not done yet.
+    fn load(&mut self) -> usize {
+        0
+    }
 }
 
 pub(crate) type BoxSink<T> = Box<dyn Sink<T>>;
@@ -127,5 +132,10 @@ impl<T> Sink<T> for Broadcast<T> {
             sink.finish()?;
         }
         self.last.finish()
+    }
+
+    fn load(&mut self) -> usize {
+        let others = self.others.iter_mut().map(|sink| sink.load()).max();
+        others.unwrap_or_default().max(self.last.load())
     }
 }

@@ -21,6 +21,11 @@ pub(crate) trait StepRun<T, U> {
         0
     }
 
+    /// How many items are under way behind the ports.
+    fn load(&mut self) -> usize {
+        0
+    }
+
     /// The worker ends: what the step still holds is emitted now.
     fn finish(&mut self, out: &mut Output<U>) -> Result<(), Failure> {
         let _ = out;
@@ -159,5 +164,9 @@ where
         self.cells.pending_out.set(self.cells.pending_out.get() + std::mem::take(&mut self.out.emitted));
         let behind = self.out.take_failure().map_or(Ok(()), Err);
         own.and(run).and(behind).and(self.out.sink().finish())
+    }
+
+    fn load(&mut self) -> usize {
+        self.out.load() + self.run.load()
     }
 }
