@@ -131,6 +131,14 @@ pub enum Error {
         /// The file, and what the system said.
         source: io::Error,
     },
+    /// What waited to go round a loop could not be kept in a file.
+    #[error("what waits to go round the loop `{stage}` cannot be kept in a file: {source}")]
+    Loop {
+        /// The loop: the name given to `feedback`.
+        stage: String,
+        /// The folder, and what the system said.
+        source: io::Error,
+    },
     /// User code did not return after the run was stopped.
     #[error("the run was stopped, but user code still runs on a thread in {}; threads cannot be killed", stages.join(", "))]
     Stuck {

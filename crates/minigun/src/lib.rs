@@ -69,6 +69,7 @@ mod exec;
 mod failure;
 mod graph;
 pub mod guide;
+mod in_flight;
 mod journal;
 mod limits;
 mod locked;

@@ -3,12 +3,16 @@
 //! Every edge of the graph is one such queue. Senders are counted: the queue has ended when the last one is
 //! dropped and everything was taken. It also holds the items that wait for another attempt, so that they
 //! count against the same limit and any worker can take them when they are due.
+//!
+//! A queue in a loop ends with the loop (see [`in_flight`](crate::in_flight)), and only senders from outside the loop keep it
+//! open.
 
 use std::collections::{BinaryHeap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::in_flight::{InFlight, Member, Outside};
 use crate::sync::{Condvar, Mutex};
 use minigun_os::Event;
 
@@ -22,6 +26,8 @@ pub(crate) enum Pop<T> {
     Run(u64),
     /// An item that failed before and is due again.
     Again(Kept<T>),
+    /// The loop is at rest: what was gathered is to be let go, then [`rested`](Queue::rested) told.
+    Rest,
     /// Nothing more will come.
     End,
     /// Nothing there now (only from `try_pop`); look again when the event was set or at the given time.
@@ -47,6 +53,16 @@ pub(crate) struct Queue<T> {
     sent: AtomicU64,
     /// Items that arrived and are not done yet. A hint: it is read without the lock.
     load: AtomicUsize,
+    /// Items that will come here, and count against the limit for whoever sends from outside the loop.
+    behind: AtomicUsize,
+    in_flight: OnceLock<Joined>,
+}
+
+/// A queue's place in a loop.
+struct Joined {
+    in_flight: Arc<InFlight>,
+    /// The only worker that takes from here may keep items while others pass.
+    gathers: bool,
 }
 
 struct State<T> {
@@ -58,6 +74,10 @@ struct State<T> {
     taken: u64,
     stopped: bool,
     closed: bool,
+    /// It stands in a loop that has not ended.
+    in_loop: bool,
+    /// Whoever takes from here is to let go of what it gathered.
+    asked: bool,
     /// What waits for another attempt is due at once.
     hurried: bool,
     idle: usize,
@@ -101,6 +121,8 @@ impl<T> Queue<T> {
                 taken: 0,
                 stopped: false,
                 closed: false,
+                in_loop: false,
+                asked: false,
                 hurried: false,
                 idle: 0,
                 blocked: 0,
@@ -112,6 +134,8 @@ impl<T> Queue<T> {
             returns,
             sent: AtomicU64::new(0),
             load: AtomicUsize::new(0),
+            behind: AtomicUsize::new(0),
+            in_flight: OnceLock::new(),
         }
     }
 
@@ -188,14 +212,43 @@ impl<T> Queue<T> {
     /// Taken items will not come back.
     pub(crate) fn done(&self, items: usize) {
         self.load.fetch_sub(items, Ordering::Relaxed);
-        if !self.returns {
-            return;
+        if self.returns {
+            let mut state = self.state.lock();
+            state.out -= items;
+            if state.ended() {
+                self.wake_all(&mut state);
+            }
         }
-        let mut state = self.state.lock();
-        state.out -= items;
-        if state.ended() {
-            self.wake_all(&mut state);
+        if let Some(in_flight) = self.in_flight() {
+            in_flight.leave(items);
         }
+    }
+
+    /// What was gathered when the loop was at rest has been let go.
+    pub(crate) fn rested(&self) {
+        if let Some(in_flight) = self.in_flight() {
+            in_flight.leave(1);
+        }
+    }
+
+    /// The loop in which it stands.
+    pub(crate) fn in_flight(&self) -> Option<&Arc<InFlight>> {
+        self.in_flight.get().map(|joined| &joined.in_flight)
+    }
+
+    /// So many items will come here besides those that senders wait with: they have the right of way.
+    pub(crate) fn set_behind(&self, items: usize) {
+        self.behind.store(items, Ordering::SeqCst);
+        let blocked = self.state.lock().blocked;
+        if blocked > 0 {
+            self.not_full.notify_all();
+        }
+    }
+
+    /// Items that were to come here and will not: they count as sent and as taken.
+    pub(crate) fn passed_by(&self, items: u64) {
+        self.add_sent(items);
+        self.state.lock().taken += items;
     }
 
     /// A taken item is to be tried again at `due`.
@@ -272,9 +325,41 @@ impl<T> Queue<T> {
     }
 }
 
+impl<T: Send + 'static> Queue<T> {
+    /// It stands in this loop. To be called before the first sender is made.
+    pub(crate) fn join(self: &Arc<Self>, in_flight: &Arc<InFlight>, gathers: bool) {
+        let joined = Joined { in_flight: Arc::clone(in_flight), gathers };
+        if self.in_flight.set(joined).is_ok() {
+            self.state.lock().in_loop = true;
+            let weak = Arc::downgrade(self);
+            in_flight.join(weak);
+        }
+    }
+}
+
+impl<T: Send> Member for Queue<T> {
+    fn gathers(&self) -> bool {
+        self.in_flight.get().is_some_and(|joined| joined.gathers)
+    }
+
+    fn ask(&self) {
+        let mut state = self.state.lock();
+        state.asked = true;
+        self.wake_all(&mut state);
+    }
+
+    fn over(&self) {
+        let mut state = self.state.lock();
+        state.in_loop = false;
+        if state.ended() {
+            self.wake_all(&mut state);
+        }
+    }
+}
+
 impl<T> State<T> {
     fn ended(&self) -> bool {
-        let no_more = self.senders == 0 || self.closed;
+        let no_more = (self.senders == 0 || self.closed) && !self.in_loop;
         self.stopped || (no_more && self.ready.is_empty() && self.later.is_empty() && self.out == 0)
     }
 
@@ -303,6 +388,9 @@ impl<T> State<T> {
             }
             return Pop::Run(first);
         }
+        if std::mem::take(&mut self.asked) {
+            return Pop::Rest;
+        }
         if self.ended() { Pop::End } else { Pop::Empty(due) }
     }
 }
@@ -310,12 +398,27 @@ impl<T> State<T> {
 /// A counted way into a queue; the queue ends when the last is dropped.
 pub(crate) struct Sender<T> {
     queue: Arc<Queue<T>>,
+    /// It is not of the loop in which the queue stands.
+    counted: bool,
+    _outside: Option<Outside>,
 }
 
 impl<T> Sender<T> {
     pub(crate) fn new(queue: &Arc<Queue<T>>) -> Self {
+        Sender::within(queue, None)
+    }
+
+    /// A way into a queue for a worker that stands in this loop. Within one loop workers do not keep each other's
+    /// queues open: in a circle none would end.
+    pub(crate) fn within(queue: &Arc<Queue<T>>, worker: Option<&Arc<InFlight>>) -> Self {
+        let outside = match (queue.in_flight(), worker) {
+            (Some(of), Some(worker)) if Arc::ptr_eq(of, worker) => {
+                return Sender { queue: Arc::clone(queue), counted: false, _outside: None };
+            }
+            (of, _) => of.map(InFlight::from_outside),
+        };
         queue.state.lock().senders += 1;
-        Sender { queue: Arc::clone(queue) }
+        Sender { queue: Arc::clone(queue), counted: true, _outside: outside }
     }
 
     pub(crate) fn queue(&self) -> &Arc<Queue<T>> {
@@ -342,7 +445,8 @@ impl<T> Sender<T> {
             if !self.wait_for_room(&mut state) {
                 return Err(Stopped);
             }
-            let room = self.queue.limit - state.load();
+            // What waits behind may have grown since.
+            let room = self.queue.limit.saturating_sub(self.load(&state)).max(1);
             let count = room.min(run.len());
             if count == 1
                 && let Some(item) = run.pop_front()
@@ -357,7 +461,7 @@ impl<T> Sender<T> {
     }
 
     fn wait_for_room(&self, state: &mut crate::sync::MutexGuard<'_, State<T>>) -> bool {
-        while !state.stopped && !state.closed && state.load() >= self.queue.limit {
+        while !state.stopped && !state.closed && self.load(state) >= self.queue.limit {
             state.blocked += 1;
             self.queue.not_full.wait(state);
             state.blocked -= 1;
@@ -365,8 +469,17 @@ impl<T> Sender<T> {
         !state.stopped && !state.closed
     }
 
+    /// What counts against the limit for this sender.
+    fn load(&self, state: &State<T>) -> usize {
+        let behind = if self.counted { self.queue.behind.load(Ordering::SeqCst) } else { 0 };
+        state.load() + behind
+    }
+
     fn arrived(&self, mut state: crate::sync::MutexGuard<'_, State<T>>, count: usize) {
         self.queue.load.fetch_add(count, Ordering::Relaxed);
+        if let Some(in_flight) = self.queue.in_flight() {
+            in_flight.enter(count);
+        }
         let idle = state.idle.min(count);
         let mut left = count - idle;
         while left > 0
@@ -390,12 +503,18 @@ impl<T> State<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender::new(&self.queue)
+        if self.counted {
+            return Sender::new(&self.queue);
+        }
+        Sender { queue: Arc::clone(&self.queue), counted: false, _outside: None }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
+        if !self.counted {
+            return;
+        }
         let mut state = self.queue.state.lock();
         state.senders -= 1;
         if state.ended() {

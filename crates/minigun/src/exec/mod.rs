@@ -1,5 +1,6 @@
 //! Where blocks run: one context for each kind of executor, chosen by one factory.
 
+mod feedback;
 pub(crate) mod launch;
 mod nested;
 mod process;
@@ -17,6 +18,7 @@ use crate::stage::letters;
 use crate::stage::sink::{BoxSink, Cx, MakeSink};
 use launch::Node;
 
+pub(crate) use feedback::FeedbackNode;
 pub(crate) use receiver::ReceiverNode;
 pub(crate) use threads::ThreadsNode;
 
@@ -99,5 +101,7 @@ impl<T: Send + 'static> Context<T> for ThreadContext {
 /// A sink that ends in `queue`.
 pub(crate) fn into_queue<T: Send + 'static>(queue: &Arc<Queue<T>>) -> MakeSink<T> {
     let queue = Arc::clone(queue);
-    Arc::new(move |cx| Ok(Box::new(EdgeSink::new(cx, Sender::new(&queue))) as BoxSink<T>))
+    Arc::new(move |cx| {
+        Ok(Box::new(EdgeSink::new(cx, Sender::within(&queue, cx.within.as_ref()))) as BoxSink<T>)
+    })
 }

@@ -8,7 +8,8 @@ use super::{Context, Stand, ThreadsNode, into_queue};
 use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
-use crate::graph::StageId;
+use crate::graph::{PointId, StageId};
+use crate::in_flight::InFlight;
 use crate::plan::{Executor, Placed, Recycle};
 use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
 use crate::queue::{Queue, Sender};
@@ -90,6 +91,14 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         Ok(())
     }
 
+    fn behind(&self) -> Option<PointId> {
+        Some(self.block.behind)
+    }
+
+    fn join(&self, in_flight: &Arc<InFlight>) {
+        self.queue.join(in_flight, false);
+    }
+
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
         Some(Box::new(Sender::new(&self.queue)))
     }
@@ -139,10 +148,11 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
             launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
                 let exits = block.def.exits.lock().clone();
-                let opened = Arrival::open(&shared, &block.name, &exits).and_then(|mut arrival| {
-                    let letters = arrival.letters(block.letters.as_ref())?;
-                    Ok((arrival, letters))
-                });
+                let opened = Arrival::open(&shared, &block.name, &exits, slots.queue.in_flight().cloned())
+                    .and_then(|mut arrival| {
+                        let letters = arrival.letters(block.letters.as_ref())?;
+                        Ok((arrival, letters))
+                    });
                 let (arrival, letters) = match opened {
                     Ok(opened) => opened,
                     Err(failure) => return shared.fail(init_error(&block.name, &failure)),

@@ -10,8 +10,9 @@ use crate::defaults;
 use crate::error::{Error, init_error};
 use crate::exec::launch::{Book, Holds, Launch, Node};
 use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
-use crate::graph::StageId;
-use crate::plan::{Executor, Placed, default_policy};
+use crate::graph::{PointId, StageId};
+use crate::in_flight::InFlight;
+use crate::plan::{Executor, Placed, Spot, default_policy};
 use crate::queue::{Kept, Pop, Queue, Sender};
 use crate::shared::{Halt, Shared};
 use crate::stage::Keep;
@@ -41,6 +42,8 @@ struct Team<T> {
     name: Arc<str>,
     /// A stop of the run ends it as it ends producers.
     channel: bool,
+    /// The point behind the queue.
+    behind: PointId,
 }
 
 impl<T> Drop for Team<T> {
@@ -74,6 +77,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
                 stage: block.stage,
                 name: block.name,
                 channel: false,
+                behind: block.behind,
             },
         )
     }
@@ -89,18 +93,23 @@ impl<T: Send + 'static> ThreadsNode<T> {
             stage: block.stage,
             name: Arc::clone(&block.name),
             channel: false,
+            behind: block.behind,
         };
         ThreadsNode { team: Arc::new(team), executor: block.placement.executor }
     }
 
     /// A stage outside any block: one thread, the default policy.
-    pub(crate) fn single(head: MakeSink<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
+    pub(crate) fn single(head: &Spot<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
         let queue = Arc::new(Queue::new(defaults::QUEUE_ITEMS, false));
         Self::with(SINGLE, Team::alone(queue, head, stage, name, false))
     }
 
+    pub(crate) fn queue(&self) -> &Arc<Queue<T>> {
+        &self.team.queue
+    }
+
     /// A channel that the user's own threads send into: the first stage of a flow.
-    pub(crate) fn channel(queue: &Arc<Queue<T>>, head: MakeSink<T>, stage: StageId, name: &str) -> Self {
+    pub(crate) fn channel(queue: &Arc<Queue<T>>, head: &Spot<T>, stage: StageId, name: &str) -> Self {
         let team = Team::alone(Arc::clone(queue), head, stage, name, true);
         ThreadsNode { team: Arc::new(team), executor: SINGLE }
     }
@@ -112,6 +121,15 @@ impl<T: Send + 'static> ThreadsNode<T> {
 }
 
 impl<T: Send + 'static> Node for ThreadsNode<T> {
+    fn behind(&self) -> Option<PointId> {
+        Some(self.team.behind)
+    }
+
+    fn join(&self, in_flight: &Arc<InFlight>) {
+        // Steps that keep items while others pass stand outside of blocks.
+        self.team.queue.join(in_flight, self.executor == SINGLE);
+    }
+
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
         Some(Box::new(Sender::new(&self.team.queue)))
     }
@@ -149,16 +167,20 @@ enum Next {
 
 impl<T> Team<T> {
     /// One thread under the default policy.
-    fn alone(queue: Arc<Queue<T>>, head: MakeSink<T>, stage: StageId, name: &str, channel: bool) -> Self {
+    fn alone(queue: Arc<Queue<T>>, head: &Spot<T>, stage: StageId, name: &str, channel: bool) -> Self
+    where
+        T: Send + 'static,
+    {
         Team {
             queue,
-            head,
+            head: head.make(),
             policy: default_policy(),
             keep: None,
             letters: None,
             stage,
             name: name.into(),
             channel,
+            behind: head.id,
         }
     }
 }
@@ -166,7 +188,7 @@ impl<T> Team<T> {
 impl<T: Send + 'static> Team<T> {
     /// One worker, which takes up to `most` items at once.
     fn work(&self, shared: &Arc<Shared>, holds: Holds, most: usize) {
-        let cx = Cx::new(shared, &self.name, None);
+        let cx = Cx { within: self.queue.in_flight().cloned(), ..Cx::new(shared, &self.name, None) };
         let _recording = cx.tx.journal.enter();
         let mut cx = cx;
         let opened = letters::open(self.letters.as_ref(), &mut cx)
@@ -189,6 +211,7 @@ impl<T: Send + 'static> Team<T> {
                     worker.run(&mut attempt, &mut run, first)
                 }
                 Pop::Again(kept) => worker.again(&mut attempt, kept),
+                Pop::Rest => worker.rest(&mut attempt, last),
                 Pop::End | Pop::Empty(_) => Next::Off,
             };
             if let Next::Off = next {
@@ -246,6 +269,23 @@ impl<T: Send + 'static> Worker<'_, T> {
         let next = self.item(attempt, kept);
         self.flush(attempt, started);
         next
+    }
+
+    /// The loop is at rest: what the steps have gathered goes on.
+    fn rest(&mut self, attempt: &mut Attempt<T>, last: u64) -> Next {
+        if let Err(failure) = attempt.rest() {
+            let failed = FailedItem::new(&self.team.name, last, 1, &failure, Fate::Stopped);
+            self.shared.broke_off(self.team.stage, failed);
+            return Next::Off;
+        }
+        let published = attempt.cx.tx.commit();
+        self.flush(attempt, Instant::now());
+        self.team.queue.rested();
+        if published.is_err() {
+            self.shared.gone();
+            return Next::Off;
+        }
+        Next::On
     }
 
     fn flush(&mut self, attempt: &Attempt<T>, started: Instant) {

@@ -102,11 +102,15 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
                 let needs = |setting| Mistake::NeedsProcess { block: name.clone(), setting };
                 graph.mistakes.extend(settings.need_process().map(needs));
             }
+            if post.is_some() {
+                graph.leads_to(inner.id, stage);
+            }
             (stage, name, graph.stages_of(def.id))
         });
         let letters = post.map(|post| post.bind(&self.home, &def, stage));
         let (head, name, nested) = (inner.make(), name.into(), !S::PROGRAM);
-        let placed = Placed { def, head, placement, stage, name, stages, letters, nested };
+        let behind = inner.id;
+        let placed = Placed { def, head, behind, placement, stage, name, stages, letters, nested };
         let stand = exec::context(executor).place(placed);
         self.home.add(stand.node);
         self.spot.point.attach(stand.sink);

@@ -183,7 +183,7 @@ impl<T> Iterator for Receiver<T> {
             match self.queue.pop(&mut self.run, usize::MAX) {
                 Pop::Run(_) => self.taken = self.run.len(),
                 Pop::Again(kept) => return Some(kept.item),
-                Pop::End | Pop::Empty(_) => return None,
+                Pop::End | Pop::Empty(_) | Pop::Rest => return None,
             }
         }
         self.run.pop_front()

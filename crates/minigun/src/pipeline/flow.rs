@@ -114,7 +114,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             graph.consume(spot.id, None);
             Spot::<T>::new(graph, Vec::new(), vec![spot.id], None)
         });
-        let (node, sink) = ThreadsNode::single(next.make(), stage, name);
+        let (node, sink) = ThreadsNode::single(&next, stage, name);
         home.add(Some(Box::new(node)));
         spot.point.attach(sink);
         Flow::at(&home, next, block)

@@ -3,6 +3,7 @@
 pub(crate) mod block;
 pub(crate) mod ends;
 pub(crate) mod fan;
+pub(crate) mod feedback;
 pub(crate) mod flow;
 pub(crate) mod home;
 pub(crate) mod keep;

@@ -93,7 +93,7 @@ impl Pipeline {
             let stage = graph.stage(name, "channel", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
-        self.home.add(Some(Box::new(ThreadsNode::channel(&queue, spot.make(), stage, name))));
+        self.home.add(Some(Box::new(ThreadsNode::channel(&queue, &spot, stage, name))));
         (
             Sender { inner: queue::Sender::new(&queue), owner: Pid::current() },
             Flow::at(&self.home, spot, None),

@@ -12,7 +12,7 @@ use crate::codec::Format;
 use crate::defaults;
 use crate::error::Error;
 use crate::failure::Policy;
-use crate::graph::StageId;
+use crate::graph::{PointId, StageId};
 use crate::limits::{Kind, Limits};
 use crate::stage::Keep;
 use crate::stage::letters::MakeLetters;
@@ -198,6 +198,8 @@ pub(crate) struct Placed<T> {
     pub(crate) def: Arc<BlockDef>,
     pub(crate) head: MakeSink<T>,
     pub(crate) placement: Placement<T>,
+    /// The point behind its queue.
+    pub(crate) behind: PointId,
     /// The stage on which the block's books are kept.
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,

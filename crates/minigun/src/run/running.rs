@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::exec::launch::{Book, Crew, Launch};
 use crate::failure::Failure;
 use crate::graph;
+use crate::in_flight::InFlight;
 use crate::limits::Warning;
 use crate::locked::Temporary;
 use crate::plan::hooks::Hooks;
@@ -61,6 +62,14 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
     let mut plan = Plan::new(&shared);
     for node in &mut nodes {
         node.plan(&mut plan)?;
+    }
+    let loops = graph.loops();
+    let in_flight: Vec<_> = (0..loops.count).map(|_| Arc::new(InFlight::default())).collect();
+    for node in &nodes {
+        let at = node.behind().and_then(|point| loops.of(point));
+        if let Some(in_flight) = at.and_then(|at| in_flight.get(at)) {
+            node.join(in_flight);
+        }
     }
     let crew = Arc::new(Crew::default());
     let handle = Handle(Arc::new(Controls {

@@ -33,15 +33,30 @@ impl<T> Attempt<T> {
         outcome
     }
 
+    /// Lets go of what the steps have gathered, as an attempt of its own.
+    pub(crate) fn rest(&mut self) -> Result<(), Failure> {
+        self.cx.tx.journal.works_at(Working::Rest);
+        let outcome = self.attempted(|head| {
+            head.rest()?;
+            head.settle()
+        });
+        self.cx.tx.journal.works_at(Working::Nothing);
+        outcome
+    }
+
     fn tried(&mut self, item: T) -> Result<(), Failure> {
         if self.broken {
             self.rebuild()?;
         }
-        let head = &mut self.head;
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
+        self.attempted(|head| {
             head.push(item)?;
             head.settle()
-        }));
+        })
+    }
+
+    fn attempted(&mut self, f: impl FnOnce(&mut BoxSink<T>) -> Result<(), Failure>) -> Result<(), Failure> {
+        let head = &mut self.head;
+        let outcome = catch_unwind(AssertUnwindSafe(|| f(head)));
         match outcome {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failure)) => {

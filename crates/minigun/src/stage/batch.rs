@@ -43,11 +43,15 @@ impl<T> StepRun<T, Vec<T>> for Batch<T> {
         Ok(())
     }
 
-    fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
+    fn rest(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
         if let Some(batch) = self.0.rest() {
             out.emit(batch);
         }
         Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
+        self.rest(out)
     }
 }
 
@@ -64,11 +68,15 @@ impl<T> StepRun<Vec<T>, Vec<T>> for Rebatch<T> {
         Ok(())
     }
 
-    fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
+    fn rest(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
         if let Some(batch) = self.0.rest() {
             out.emit(batch);
         }
         Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
+        self.rest(out)
     }
 }
 

@@ -9,6 +9,7 @@ use super::exit::Carrier;
 use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::BlockId;
+use crate::in_flight::InFlight;
 use crate::journal::Journal;
 use crate::shared::Shared;
 
@@ -24,6 +25,11 @@ pub(crate) trait Sink<T> {
 
     /// The worker ends: hooks and state of the steps behind end too.
     fn finish(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The loop in which the worker stands is at rest: what was gathered goes on.
+    fn rest(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -45,6 +51,8 @@ pub struct Cx {
     pub(crate) run: Arc<Shared>,
     /// The block whose exits leave this worker by a carrier; exits of every other block are plain calls.
     pub(crate) border: Option<(BlockId, Carrier)>,
+    /// The loop in which the worker stands.
+    pub(crate) within: Option<Arc<InFlight>>,
     /// The sinks are built again after a panic: the worker has begun long ago.
     pub(crate) again: bool,
 }
@@ -53,7 +61,7 @@ impl Cx {
     /// `stage` is the outermost block whose items the worker runs, or the stage outside any.
     pub(crate) fn new(run: &Arc<Shared>, stage: &Arc<str>, border: Option<(BlockId, Carrier)>) -> Self {
         let journal = Journal::new(run.id(), run.run(), Arc::clone(stage));
-        Cx { tx: Rc::new(Tx::new(journal)), run: Arc::clone(run), border, again: false }
+        Cx { tx: Rc::new(Tx::new(journal)), run: Arc::clone(run), border, within: None, again: false }
     }
 }
 

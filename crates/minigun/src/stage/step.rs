@@ -26,6 +26,12 @@ pub(crate) trait StepRun<T, U> {
         0
     }
 
+    /// Everything else is at rest: what the step holds is emitted now.
+    fn rest(&mut self, out: &mut Output<U>) -> Result<(), Failure> {
+        let _ = out;
+        Ok(())
+    }
+
     /// The worker ends: what the step still holds is emitted now.
     fn finish(&mut self, out: &mut Output<U>) -> Result<(), Failure> {
         let _ = out;
@@ -164,6 +170,12 @@ where
         self.cells.pending_out.set(self.cells.pending_out.get() + std::mem::take(&mut self.out.emitted));
         let behind = self.out.take_failure().map_or(Ok(()), Err);
         own.and(run).and(behind).and(self.out.sink().finish())
+    }
+
+    fn rest(&mut self) -> Result<(), Failure> {
+        let outcome = self.run.rest(&mut self.out).map_err(|failure| failure.at(&self.name));
+        self.cells.pending_out.set(self.cells.pending_out.get() + std::mem::take(&mut self.out.emitted));
+        self.out.take_failure().map_or(outcome, Err)
     }
 
     fn load(&mut self) -> usize {

@@ -85,7 +85,8 @@ impl<T: Send + 'static> Slot<'_, T> {
                 items.push_back(kept);
                 Ok(true)
             }
-            Pop::Empty(_) => Ok(false),
+            // Nothing is gathered in a process block.
+            Pop::Empty(_) | Pop::Rest => Ok(false),
             Pop::End => {
                 self.input_ended = true;
                 if let Some(link) = &mut self.link

@@ -223,15 +223,18 @@ impl<T: Send + 'static> Slot<'_, T> {
                 letters::post(&mut self.letters, remains, &failed)
             }
         };
-        self.block.queue.done(1);
         if let Err(failure) = posted {
+            self.block.queue.done(1);
             let failure = self.arrival.undone(failure);
             let name = &self.block.name;
             let failed = FailedItem::new(name, failed.item, failed.attempts, &failure, Fate::Stopped);
             self.shared.gave_up(self.block.stage, failed);
             return Err(Failed);
         }
-        if self.arrival.commit(self.shared).is_err() {
+        let committed = self.arrival.commit(self.shared);
+        // Not before: in a loop the letter may go round.
+        self.block.queue.done(1);
+        if committed.is_err() {
             self.stats.abandoned(1);
             self.shared.gone();
             return Err(Failed);
