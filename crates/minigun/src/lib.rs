@@ -100,8 +100,8 @@ pub use pipeline::fan::{Flows, merge};
 pub use pipeline::flow::{Done, Flow, Segment};
 pub use pipeline::keep::{Keeps, Kept, LetterFile, Letters, NoLetters, Once};
 pub use pipeline::place::{
-    Block, Dynamic, Inline, PerBatch, ProcessBlock, Processes, Runs, Threads, inline, process_per_batch,
-    processes, threads,
+    AnyWorker, Assigns, Block, ByKey, Dynamic, Inline, PerBatch, Pool, ProcessBlock, Processes, Runs,
+    Threads, inline, process_per_batch, processes, threads,
 };
 pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;

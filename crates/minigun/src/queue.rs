@@ -72,6 +72,8 @@ struct State<T> {
     out: usize,
     senders: usize,
     taken: u64,
+    /// Where items get their numbers, if not by what was taken.
+    numbers: Option<Arc<AtomicU64>>,
     stopped: bool,
     closed: bool,
     /// It stands in a loop that has not ended.
@@ -119,6 +121,7 @@ impl<T> Queue<T> {
                 out: 0,
                 senders: 0,
                 taken: 0,
+                numbers: None,
                 stopped: false,
                 closed: false,
                 in_loop: false,
@@ -137,6 +140,21 @@ impl<T> Queue<T> {
             behind: AtomicUsize::new(0),
             in_flight: OnceLock::new(),
         }
+    }
+
+    /// Queues for items that are numbered as those of one, and which together hold at most `limit` (at least one each).
+    pub(crate) fn lanes(count: usize, limit: usize, returns: bool) -> Vec<Self> {
+        let numbers = Arc::new(AtomicU64::new(0));
+        let lane = |_| {
+            let queue = Queue::new(limit / count.max(1), returns);
+            queue.state.lock().numbers = Some(Arc::clone(&numbers));
+            queue
+        };
+        (0..count).map(lane).collect()
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Takes up to `max` ready items into `run`, or one item that is due again; waits until there is
@@ -375,8 +393,11 @@ impl<T> State<T> {
             return Pop::Again(later.kept);
         }
         if !self.ready.is_empty() {
-            let first = self.taken;
             let count = self.ready.len().min(max);
+            let first = match &self.numbers {
+                Some(numbers) => numbers.fetch_add(count as u64, Ordering::Relaxed),
+                None => self.taken,
+            };
             if count == self.ready.len() && run.is_empty() {
                 std::mem::swap(run, &mut self.ready);
             } else {

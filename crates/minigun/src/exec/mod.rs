@@ -1,6 +1,7 @@
 //! Where blocks run: one context for each kind of executor, chosen by one factory.
 
 mod feedback;
+mod lanes;
 pub(crate) mod launch;
 mod nested;
 mod process;
@@ -63,6 +64,10 @@ struct InlineContext;
 
 impl<T: Send + 'static> Context<T> for InlineContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
+        if block.placement.key.is_some() {
+            // The threads before may be several: one of its own serves all keys.
+            return Stand::apart(lanes::KeyedThreads::new(block));
+        }
         if !block.def.bordered {
             // Its failures are the outer attempt's: nothing stands between.
             return Stand::within(block.head);
@@ -93,6 +98,9 @@ impl<T: Send + 'static> Context<T> for ThreadContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
         if block.nested {
             return Stand::within(nested::nested(block));
+        }
+        if block.placement.key.is_some() {
+            return Stand::apart(lanes::KeyedThreads::new(block));
         }
         Stand::apart(ThreadsNode::new(block))
     }

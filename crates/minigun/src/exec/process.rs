@@ -3,16 +3,16 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::threads::balance;
-use super::{Context, Stand, ThreadsNode, into_queue};
+use super::lanes::{Lanes, launch_threads};
+use super::{Context, Stand, ThreadsNode};
 use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
-use crate::graph::{PointId, StageId};
+use crate::graph::PointId;
 use crate::in_flight::InFlight;
-use crate::plan::{Executor, Placed, Recycle};
-use crate::process::{self, Arrival, Berth, Desk, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
-use crate::queue::{Queue, Sender};
+use crate::plan::{Executor, Placed, Recycle, Settings};
+use crate::process::{self, Arrival, Berth, Desk, Plan, Processes, Slot, SlotBlock, SlotCrew, WorkerProgram};
+use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::wire::WireFns;
 
@@ -35,14 +35,14 @@ impl<T: Send + 'static> Context<T> for ForkContext {
 }
 
 fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
-    let queue = Arc::new(Queue::new(block.placement.settings.queue, true));
-    let sink = into_queue(&queue);
-    Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
+    let lanes = Lanes::new(&block.placement, true);
+    let sink = lanes.sink();
+    Stand::apart((ProcessNode { lanes, block: Arc::new(block), berth: None, debugged: false }, sink))
 }
 
-/// A block in worker processes: a queue, and a thread in the program for every worker.
+/// A block in worker processes: its queue, or one for each worker, and a thread in the program for every worker.
 struct ProcessNode<T> {
-    queue: Arc<Queue<T>>,
+    lanes: Lanes<T>,
     block: Arc<Placed<T>>,
     /// `None`: there are no processes here, and the block said that threads will do.
     berth: Option<Berth>,
@@ -56,6 +56,54 @@ impl<T: Send + 'static> ProcessNode<T> {
             stage: self.block.name.to_string(),
             cause: "minigun: a process block without a codec".to_string(),
         })
+    }
+
+    /// Starts the thread of every slot that takes from this queue.
+    fn launch_crew(
+        &self,
+        queue: &Arc<Queue<T>>,
+        crew: SlotCrew<T>,
+        number: u32,
+        processes: &Arc<Processes>,
+        launch: &Launch,
+    ) -> Result<(), Error> {
+        let placement = &self.block.placement;
+        let slots = Arc::new(SlotBlock {
+            queue: Arc::clone(queue),
+            crew,
+            wire: self.wire()?,
+            policy: placement.policy,
+            settings: Settings { queue: queue.limit(), ..placement.settings },
+            name: Arc::clone(&self.block.name),
+            stage: self.block.stage,
+            number,
+            fresh: is_fresh(placement.executor),
+            keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
+            debugged: self.debugged,
+        });
+        launch.shared.on_stop_hurry(&slots);
+        for (at, slot) in slots.crew.numbers().enumerate() {
+            let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
+            let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
+            launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
+                let exits = block.def.exits.lock().clone();
+                let within = slots.queue.in_flight().cloned();
+                let opened = Arrival::open(&shared, &block.name, &exits, within).and_then(|mut arrival| {
+                    let letters = arrival.letters(block.letters.as_ref())?;
+                    Ok((arrival, letters))
+                });
+                let (arrival, letters) = match opened {
+                    Ok(opened) => opened,
+                    Err(failure) => return shared.fail(init_error(&block.name, &failure)),
+                };
+                drop(holds);
+                let stats = shared.stats(block.stage);
+                if let Some(desk) = slots.crew.desks.get(at) {
+                    Slot::new(&slots, (slot, desk), &shared, &processes, stats, (arrival, letters)).drive();
+                }
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -96,21 +144,25 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
     }
 
     fn join(&self, in_flight: &Arc<InFlight>) {
-        self.queue.join(in_flight, false);
+        self.lanes.join(in_flight);
     }
 
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(Sender::new(&self.queue)))
+        Some(self.lanes.hold())
     }
 
     fn register(&self, shared: &Shared) {
-        shared.on_halt(Arc::clone(&self.queue) as _);
-        shared.on_stop_hurry(&self.queue);
+        self.lanes.register(shared);
     }
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
         let Some(berth) = &self.berth else {
-            return Box::new(ThreadsNode::instead(&self.queue, &self.block)).launch(launch);
+            return match (self.lanes.by_worker(), self.lanes.queues()) {
+                (Some(lanes), _) => launch_threads(lanes, &self.block, launch),
+                (None, queues) => queues
+                    .iter()
+                    .try_for_each(|queue| Box::new(ThreadsNode::instead(queue, &self.block)).launch(launch)),
+            };
         };
         let Some(processes) = &launch.processes else {
             return Err(Error::Zygote {
@@ -129,62 +181,25 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         for desk in &desks {
             launch.shared.on_halt(Arc::clone(&desk.event) as _);
         }
-        let slots = Arc::new(SlotBlock {
-            queue: Arc::clone(&self.queue),
-            crew: SlotCrew::new(desks),
-            wire: self.wire()?,
-            policy: placement.policy,
-            settings: placement.settings,
-            name: Arc::clone(&self.block.name),
-            stage: self.block.stage,
-            number: berth.number,
-            fresh: is_fresh(placement.executor),
-            keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
-            debugged: self.debugged,
-        });
-        launch.shared.on_stop_hurry(&slots);
-        for slot in 0..workers {
-            let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
-            let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
-            launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
-                let exits = block.def.exits.lock().clone();
-                let opened = Arrival::open(&shared, &block.name, &exits, slots.queue.in_flight().cloned())
-                    .and_then(|mut arrival| {
-                        let letters = arrival.letters(block.letters.as_ref())?;
-                        Ok((arrival, letters))
-                    });
-                let (arrival, letters) = match opened {
-                    Ok(opened) => opened,
-                    Err(failure) => return shared.fail(init_error(&block.name, &failure)),
-                };
-                drop(holds);
-                let stats = shared.stats(block.stage);
-                if let Some(desk) = slots.crew.desks.get(slot) {
-                    Slot::new(&slots, (slot, desk), &shared, &processes, stats, (arrival, letters)).drive();
-                }
-            })?;
+        let deaths = Arc::default();
+        let groups: Vec<_> = match (self.lanes.by_worker(), self.lanes.queues()) {
+            (Some(lanes), _) => {
+                let workers = lanes.iter().zip(desks).enumerate();
+                workers.map(|(at, (lane, desk))| (lane, SlotCrew::new(at, vec![desk], &deaths))).collect()
+            }
+            (None, queues) => queues.iter().take(1).zip([SlotCrew::new(0, desks, &deaths)]).collect(),
+        };
+        for (queue, crew) in groups {
+            self.launch_crew(queue, crew, berth.number, processes, launch)?;
         }
         Ok(())
     }
 
     fn book(&self) -> Option<Arc<dyn Book>> {
-        let (queue, stage, name) = (Arc::clone(&self.queue), self.block.stage, Arc::clone(&self.block.name));
-        Some(Arc::new(ProcessBook { queue, stage, name }))
+        Some(self.lanes.book(self.block.stage, &self.block.name))
     }
 }
 
 fn is_fresh(executor: Executor) -> bool {
     matches!(executor, Executor::ProcessPerBatch(_))
-}
-
-struct ProcessBook<T> {
-    queue: Arc<Queue<T>>,
-    stage: StageId,
-    name: Arc<str>,
-}
-
-impl<T: Send> Book for ProcessBook<T> {
-    fn check(&self, shared: &Shared) -> Result<(), Error> {
-        balance(&self.name, &self.queue, shared.stats(self.stage).figures())
-    }
 }

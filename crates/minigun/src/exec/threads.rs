@@ -98,6 +98,11 @@ impl<T: Send + 'static> ThreadsNode<T> {
         ThreadsNode { team: Arc::new(team), executor: block.placement.executor }
     }
 
+    /// One thread of a block whose threads have a queue each.
+    pub(crate) fn of_lane(queue: &Arc<Queue<T>>, block: &Placed<T>) -> Self {
+        ThreadsNode { executor: SINGLE, ..Self::instead(queue, block) }
+    }
+
     /// A stage outside any block: one thread, the default policy.
     pub(crate) fn single(head: &Spot<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
         let queue = Arc::new(Queue::new(defaults::QUEUE_ITEMS, false));
@@ -374,17 +379,22 @@ impl<T: Send + 'static> Worker<'_, T> {
 impl<T: Send> Book for Team<T> {
     fn check(&self, shared: &Shared) -> Result<(), Error> {
         let figures = shared.stats(self.stage).figures();
-        balance(&self.name, &self.queue, figures)
+        balance(&self.name, std::slice::from_ref(&self.queue), figures)
     }
 }
 
-/// Compares what the senders, the queue and the workers counted, each by itself.
+/// Compares what the senders, the queues and the workers counted, each by itself.
 pub(crate) fn balance<T>(
     name: &str,
-    queue: &Queue<T>,
+    queues: &[Arc<Queue<T>>],
     figures: crate::stats::StageFigures,
 ) -> Result<(), Error> {
-    let (sent, (taken, left)) = (queue.sent(), queue.taken_and_left());
+    let sent = queues.iter().fold(0, |sent: u64, queue| sent.wrapping_add(queue.sent()));
+    let (mut taken, mut left) = (0, 0);
+    for queue in queues {
+        let (t, l) = queue.taken_and_left();
+        (taken, left) = (taken + t, left + l);
+    }
     let outcomes = figures.completed + figures.skipped + figures.dead + figures.abandoned;
     if sent == taken + left && taken == outcomes {
         return Ok(());
@@ -413,6 +423,7 @@ mod tests {
         (0..5).for_each(|n| sender.send(n).unwrap());
         let mut run = VecDeque::new();
         assert!(matches!(queue.pop(&mut run, 4), Pop::Run(0)));
+        let queue = [queue];
         let right = StageFigures { completed: 1, skipped: 1, dead: 1, abandoned: 1, ..Default::default() };
         assert!(balance("stage", &queue, right).is_ok());
         let lost = StageFigures { dead: 0, ..right };
@@ -422,7 +433,7 @@ mod tests {
             assert!(error.contains("`stage`") && error.contains("5 sent, 4 taken, 1 left"), "{error}");
         }
         // A sender that counted one item less than the queue took.
-        queue.add_sent(u64::MAX);
+        queue[0].add_sent(u64::MAX);
         assert!(balance("stage", &queue, right).is_err());
     }
 }

@@ -121,6 +121,11 @@ pub enum Mistake {
         /// The setting.
         setting: &'static str,
     },
+    /// `by_key` on a block whose workers serve one item each.
+    FreshWorkers {
+        /// The block's steps.
+        block: String,
+    },
     /// `before` or `after` does not stand right behind a stage.
     NoStage {
         /// Which of the two.
@@ -173,6 +178,11 @@ impl fmt::Display for Mistake {
                 f,
                 "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
                  `process_per_batch:n`, or remove the setting"
+            ),
+            Mistake::FreshWorkers { block } => write!(
+                f,
+                "`by_key` on the block of `{block}`: each of its workers serves one item only, whatever its key; place \
+                 it in `threads:n` or `processes:n`, or remove `by_key`"
             ),
             Mistake::NoStage { hook } => {
                 write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")

@@ -11,7 +11,7 @@ use super::scope::{Crosses, Program, Scope, Thread, Worker};
 use crate::exec;
 use crate::failure::Last;
 use crate::graph::Mistake;
-use crate::plan::{BlockDef, Placed, Spot};
+use crate::plan::{BlockDef, Executor, Placed, Spot};
 use crate::wire::Wire;
 
 /// What the closure of a block may return: a segment (the block is a flow) or [`Done`] (the block ends it).
@@ -101,6 +101,9 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             if !executor.is_process() {
                 let needs = |setting| Mistake::NeedsProcess { block: name.clone(), setting };
                 graph.mistakes.extend(settings.need_process().map(needs));
+            }
+            if placement.key.is_some() && matches!(executor, Executor::ProcessPerBatch(_)) {
+                graph.mistakes.push(Mistake::FreshWorkers { block: name.clone() });
             }
             if post.is_some() {
                 graph.leads_to(inner.id, stage);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::BlockDef;
 use super::hooks::ForkHooks;
+use super::key::KeyOf;
 use crate::codec::Format;
 use crate::defaults;
 use crate::error::Error;
@@ -191,6 +192,8 @@ pub(crate) struct Placement<T> {
     pub(crate) hooks: ForkHooks,
     pub(crate) keep: Option<Keep<T>>,
     pub(crate) wire: Option<WireFns<T>>,
+    /// Items of one key all go to the same worker.
+    pub(crate) key: Option<KeyOf<T>>,
 }
 
 /// A block, ready to be placed.
