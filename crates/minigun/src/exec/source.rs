@@ -12,62 +12,63 @@ use crate::graph::StageId;
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
 use crate::stage::output::Output;
-use crate::stage::sink::{Cx, MakeSink, Sink};
+use crate::stage::sink::{BoxSink, Cx, MakeSink, Sink};
 use crate::working::Working;
 
-type Produce<U> = Box<dyn FnOnce(&mut Output<U>) -> Result<(), Failure> + Send>;
+type Produce<U, O> = Box<dyn FnOnce(&mut Output<U>, &mut O) -> Result<(), Failure> + Send>;
+
+/// The ports that a producer is lent beside its own output.
+pub(crate) struct Lent<O> {
+    pub(crate) open: Box<dyn Fn(&mut Cx) -> Result<O, Failure> + Send + Sync>,
+    /// Whether something behind one of them has failed.
+    pub(crate) failed: fn(&mut O) -> bool,
+    pub(crate) finish: fn(&mut O) -> Result<(), Failure>,
+}
 
 /// One producer.
-pub(crate) struct SourceNode<U> {
-    pub(crate) produce: Produce<U>,
+pub(crate) struct SourceNode<U, O> {
+    pub(crate) produce: Produce<U, O>,
+    pub(crate) ports: Lent<O>,
     pub(crate) head: MakeSink<U>,
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
 }
 
-impl<U: Send + 'static> Node for SourceNode<U> {
+impl<U: Send + 'static, O: 'static> Node for SourceNode<U, O> {
     fn register(&self, _: &Shared) {}
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
         let shared = Arc::clone(&launch.shared);
         launch.spawn(&self.name.clone(), move |holds| {
-            let cx = Cx::new(&shared, &self.name, None);
+            let mut cx = Cx::new(&shared, &self.name, None);
             let recording = cx.tx.journal.enter();
-            let attempt = match Attempt::new(Arc::clone(&self.head), cx.clone()) {
-                Ok(attempt) => attempt,
+            let opened = Emit::open(&self.head, &mut cx, self.stage, &self.name)
+                .and_then(|emit| Ok((emit, (self.ports.open)(&mut cx)?)));
+            let (emit, mut ports) = match opened {
+                Ok(opened) => opened,
                 Err(failure) => return shared.fail(init_error(&self.name, &failure)),
             };
             drop(holds);
-            let emitted = Rc::new(Cell::new(0));
-            let emit = Emit {
-                attempt: Some(attempt),
-                shared: Arc::clone(&shared),
-                stage: self.stage,
-                name: Arc::clone(&self.name),
-                emitted: Rc::clone(&emitted),
-                unflushed: 0,
-                gone: false,
-            };
-            let mut out = Output::new(Box::new(emit), Arc::clone(&shared));
+            let mut out = Output::new(emit, Arc::clone(&shared));
             let produce = self.produce;
-            let produced = guarded(|| produce(&mut out));
-            let failed_behind = out.take_failure();
-            if let (Err(failure), None, false) = (produced, failed_behind, shared.is_halted()) {
+            let produced = guarded(|| produce(&mut out, &mut ports));
+            let failed_behind = (self.ports.failed)(&mut ports) || out.take_failure().is_some();
+            if let (Err(failure), false, false) = (produced, failed_behind, shared.is_halted()) {
                 let failed =
-                    FailedItem::new(&self.name, emitted.get(), 1, &failure.at(&self.name), Fate::Stopped);
+                    FailedItem::new(&self.name, cx.emitted.get(), 1, &failure.at(&self.name), Fate::Stopped);
                 shared.broke_off(self.stage, failed);
             }
-            if let Err(failure) = out.sink().finish() {
+            if let Err(failure) = out.sink().finish().and((self.ports.finish)(&mut ports)) {
                 shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
             }
-            drop(out);
+            drop((out, ports));
             drop(recording);
         })
     }
 }
 
 /// Each emitted item is an attempt of its own at the light steps fused behind the producer.
-struct Emit<U> {
+pub(crate) struct Emit<U> {
     attempt: Option<Attempt<U>>,
     shared: Arc<Shared>,
     stage: StageId,
@@ -79,6 +80,26 @@ struct Emit<U> {
 
 /// After this many items a busy source brings its figures up to date.
 const FLUSH_EVERY: u64 = 256;
+
+impl<U: 'static> Emit<U> {
+    /// A producer's way to `head`.
+    pub(crate) fn open(
+        head: &MakeSink<U>,
+        cx: &mut Cx,
+        stage: StageId,
+        name: &Arc<str>,
+    ) -> Result<BoxSink<U>, Failure> {
+        Ok(Box::new(Emit {
+            attempt: Some(Attempt::new(Arc::clone(head), cx.clone())?),
+            shared: Arc::clone(&cx.run),
+            stage,
+            name: Arc::clone(name),
+            emitted: Rc::clone(&cx.emitted),
+            unflushed: 0,
+            gone: false,
+        }))
+    }
+}
 
 impl<U> Sink<U> for Emit<U> {
     fn push(&mut self, item: U) -> Result<(), Failure> {

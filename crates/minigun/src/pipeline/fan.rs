@@ -90,7 +90,10 @@ where
     pub fn send_to(self, port: &Port<T>) -> Done {
         let stage = self.home.graph(|graph| graph.unnamed("send_to", self.block_id()));
         let name = self.home.graph(|graph| graph.name(stage).to_string());
-        let open = Ports::<S>::bind(port, &At { home: &self.home, block: self.block.as_ref(), stage });
+        let open = Ports::<S>::bind(
+            port,
+            &At { home: &self.home, block: self.block.as_ref(), stage, producer: false },
+        );
         let f = Arc::new(|item, _: &mut Output<()>, port: &mut Output<T>| {
             port.emit(item);
             Ok(())

@@ -317,7 +317,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     {
         let stage = self.home.graph(|graph| graph.stage(name, kind, self.block_id()));
         let flow = self.own_thread(stage, name);
-        let open = ports.bind(&At { home: &flow.home, block: flow.block.as_ref(), stage });
+        let open = ports.bind(&At { home: &flow.home, block: flow.block.as_ref(), stage, producer: false });
         let f = Arc::new(f);
         flow.step_at(stage, name, move |cx| Ok(super::port::Ported { f: Arc::clone(&f), ports: open(cx)? }))
     }

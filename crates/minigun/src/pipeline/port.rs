@@ -5,9 +5,10 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use super::home::{At, Home};
-use super::scope::Crosses;
+use super::scope::{Crosses, Program};
+use crate::exec::source::{Emit, Lent};
 use crate::failure::Failure;
-use crate::graph::Mistake;
+use crate::graph::{Mistake, StageId};
 use crate::plan::{BlockDef, Spot};
 use crate::stage::output::Output;
 use crate::stage::sink::Cx;
@@ -92,6 +93,12 @@ impl<V: Crosses<S> + Send + 'static, S> Ports<S> for Port<V> {
         }
         self.home.graph(|graph| graph.send(at.stage, self.spot.id));
         let make = BlockDef::way_out(at.block, self.spot.make(), V::wire());
+        if at.producer {
+            let (stage, name) = (at.stage, at.home.graph(|graph| Arc::from(graph.name(at.stage))));
+            return Box::new(move |cx| {
+                Ok(Output::new(Emit::open(&make, cx, stage, &name)?, Arc::clone(&cx.run)))
+            });
+        }
         Box::new(move |cx| Ok(Output::new(make(cx)?, Arc::clone(&cx.run))))
     }
 }
@@ -213,6 +220,23 @@ tuples!(A B C D E);
 tuples!(A B C D E G);
 tuples!(A B C D E G H);
 tuples!(A B C D E G H I);
+
+/// Declares the ports of a producer.
+pub(crate) fn lend<P: Ports<Program>>(ports: P, home: &Arc<Home>, stage: StageId) -> Lent<P::Outputs> {
+    Lent {
+        open: ports.bind(&At { home, block: None, stage, producer: true }),
+        failed: |ports| {
+            let mut failed = false;
+            ports.each(&mut |port| failed |= port.take_failure().is_some());
+            failed
+        },
+        finish: |ports| {
+            let mut outcome = Ok(());
+            ports.each(&mut |port| outcome = std::mem::replace(&mut outcome, Ok(())).and(port.finish()));
+            outcome
+        },
+    }
+}
 
 /// A step's closure with its opened ports.
 pub(crate) struct Ported<F, O> {

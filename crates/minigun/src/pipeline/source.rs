@@ -8,6 +8,8 @@ use minigun_os::Pid;
 
 use super::Pipeline;
 use super::flow::Flow;
+use super::port::{Ports, lend};
+use super::scope::Program;
 use crate::exec::ThreadsNode;
 use crate::exec::source::SourceNode;
 use crate::failure::{Failure, StageResult};
@@ -31,12 +33,49 @@ impl Pipeline {
         name: &str,
         f: impl FnOnce(&mut Output<U>) -> R + Send + 'static,
     ) -> Flow<U> {
+        self.producer_to(name, (), |out, ()| f(out))
+    }
+
+    /// As [`producer`](Self::producer), and may also send to the declared ports, which it is lent in the shape in which
+    /// they were declared (one port, a tuple, an array, a `Vec`, a map). What it sends to a port goes on at once, as what it
+    /// emits does.
+    ///
+    /// ```
+    /// # use minigun::Pipeline;
+    /// let p = Pipeline::new("files");
+    /// let (bad, errors) = p.inlet::<String>("errors");
+    /// let numbers = p.producer_to("parse", &bad, |out, bad| {
+    ///     for word in ["1", "two", "3"] {
+    ///         match word.parse::<u32>() {
+    ///             Ok(number) => out.emit(number),
+    ///             Err(error) => bad.emit(format!("{word}: {error}")),
+    ///         }
+    ///     }
+    /// });
+    /// let (numbers, errors) = (numbers.collect("numbers"), errors.collect("bad ones"));
+    /// let mut report = p.run()?;
+    /// assert_eq!(report.take(numbers), [1, 3]);
+    /// assert_eq!(report.take(errors), ["two: invalid digit found in string"]);
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    pub fn producer_to<P, U, R>(
+        &self,
+        name: &str,
+        ports: P,
+        f: impl FnOnce(&mut Output<U>, &mut P::Outputs) -> R + Send + 'static,
+    ) -> Flow<U>
+    where
+        P: Ports<Program>,
+        U: Send + 'static,
+        R: StageResult,
+    {
         let (stage, spot) = self.home.graph(|graph| {
             let stage = graph.stage(name, "source", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
         self.home.add(Some(Box::new(SourceNode {
-            produce: Box::new(move |out| f(out).into_result()),
+            produce: Box::new(move |out, ports| f(out, ports).into_result()),
+            ports: lend(ports, &self.home, stage),
             head: spot.make(),
             stage,
             name: name.into(),

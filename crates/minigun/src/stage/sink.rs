@@ -1,5 +1,6 @@
 //! The tree of steps that one worker runs: each step is a sink for its items.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -53,6 +54,8 @@ pub struct Cx {
     pub(crate) border: Option<(BlockId, Carrier)>,
     /// The loop in which the worker stands.
     pub(crate) within: Option<Arc<InFlight>>,
+    /// In a producer: how many items it has emitted, by whichever way.
+    pub(crate) emitted: Rc<Cell<u64>>,
     /// The sinks are built again after a panic: the worker has begun long ago.
     pub(crate) again: bool,
 }
@@ -61,7 +64,14 @@ impl Cx {
     /// `stage` is the outermost block whose items the worker runs, or the stage outside any.
     pub(crate) fn new(run: &Arc<Shared>, stage: &Arc<str>, border: Option<(BlockId, Carrier)>) -> Self {
         let journal = Journal::new(run.id(), run.run(), Arc::clone(stage));
-        Cx { tx: Rc::new(Tx::new(journal)), run: Arc::clone(run), border, within: None, again: false }
+        Cx {
+            tx: Rc::new(Tx::new(journal)),
+            run: Arc::clone(run),
+            border,
+            within: None,
+            emitted: Rc::default(),
+            again: false,
+        }
     }
 }
 
