@@ -1,5 +1,4 @@
 //! `by_key`: items of one key all go to the same worker of a pool, and everything else is as without it.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

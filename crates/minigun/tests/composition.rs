@@ -1,5 +1,4 @@
 //! Pipelines as functions over flows: to any depth, in any scope, with several ways in and out.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -1,4 +1,6 @@
 //! A pool by key whose workers are killed at random moments: a key stays with its slot, and every result comes once.
+#![cfg(all(target_os = "linux", not(minigun_no_fork)))]
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod crash_kit;
 

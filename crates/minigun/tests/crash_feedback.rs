@@ -1,4 +1,6 @@
 //! Loops whose workers are killed at random moments: nothing that goes round is lost, and the loop ends.
+#![cfg(all(target_os = "linux", not(minigun_no_fork)))]
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod crash_kit;
 

@@ -1,6 +1,5 @@
 //! Ports over several hops: between contexts of every kind, from producers, late, early, and for names known only at run
 //! time.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 
@@ -37,7 +36,7 @@ fn items_hop_from_threads_to_a_pool_to_fresh_processes_to_threads() {
             .threads(3, |s| s.router("first", &to_pool, |t: Traveller, to| to.emit(t.at("threads"))));
         in_pool.processes(2, |s| {
             s.router("second", (&to_fresh, &away), |t: Traveller, (on, away)| {
-                if t.id % 10 == 0 { away.emit(t.id) } else { on.emit(t.at("pool")) }
+                if t.id.is_multiple_of(10) { away.emit(t.id) } else { on.emit(t.at("pool")) }
             })
         });
         // The last hop jumps over two contexts; some go there directly.

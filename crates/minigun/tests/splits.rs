@@ -1,5 +1,4 @@
 //! Splits: every item goes to one branch, the one that the split promises; nothing is lost, and all branches end.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -17,9 +17,12 @@ use crate::working::Working;
 
 type Produce<U, O> = Box<dyn FnOnce(&mut Output<U>, &mut O) -> Result<(), Failure> + Send>;
 
+/// Opens a worker's own outputs.
+pub(crate) type Open<O> = Box<dyn Fn(&mut Cx) -> Result<O, Failure> + Send + Sync>;
+
 /// The ports that a producer is lent beside its own output.
 pub(crate) struct Lent<O> {
-    pub(crate) open: Box<dyn Fn(&mut Cx) -> Result<O, Failure> + Send + Sync>,
+    pub(crate) open: Open<O>,
     /// Whether something behind one of them has failed.
     pub(crate) failed: fn(&mut O) -> bool,
     pub(crate) finish: fn(&mut O) -> Result<(), Failure>,

@@ -22,7 +22,8 @@ use crate::plan::Spot;
 use crate::stage::output::Output;
 use crate::wire::{Wire, WireFns};
 
-impl<T: Wire> Flow<T> {
+// The bound stands on the method: on the impl it would be a missing method, without the trait's explanation.
+impl<T: Send + 'static> Flow<T> {
     /// A loop: `body` gets this flow, joined by everything that is sent to the port, and gives what leaves the loop.
     ///
     /// ```
@@ -45,7 +46,7 @@ impl<T: Wire> Flow<T> {
     /// # Ok::<(), minigun::Error>(())
     /// ```
     ///
-    /// The port can be used by any stage, in any kind of block, of the body or elsewhere; blocks of every kind may stand
+    /// The port can be used by any stage, in any kind of block, of the body or elsewhere, and sending to it never waits; blocks of every kind may stand
     /// in the loop, with any policy. Items go round in the order in which they were sent back, those from outside
     /// when there is room beside them.
     ///
@@ -64,7 +65,10 @@ impl<T: Wire> Flow<T> {
     ///
     /// A `feedback` to which nothing is ever sent back, and a circle of ports without a `feedback`, are mistakes in the
     /// wiring.
-    pub fn feedback<R>(self, name: &str, body: impl FnOnce(Flow<T>, Port<T>) -> R) -> R {
+    pub fn feedback<R>(self, name: &str, body: impl FnOnce(Flow<T>, Port<T>) -> R) -> R
+    where
+        T: Wire,
+    {
         let home = Arc::clone(&self.home);
         let (stage, back, head) = home.graph(|graph| {
             let stage = graph.stage(name, "feedback", None);

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::home::{At, Home};
 use super::scope::{Crosses, Program};
-use crate::exec::source::{Emit, Lent};
+use crate::exec::source::{Emit, Lent, Open};
 use crate::failure::Failure;
 use crate::graph::{Mistake, StageId};
 use crate::plan::{BlockDef, Spot};
 use crate::stage::output::Output;
-use crate::stage::sink::Cx;
 use crate::stage::step::StepRun;
 
 /// A typed way into a flow, made by [`Pipeline::inlet`](crate::Pipeline::inlet).
@@ -38,9 +37,6 @@ pub trait Ports<S> {
     #[doc(hidden)]
     fn bind(self, at: &At<'_>) -> Open<Self::Outputs>;
 }
-
-/// Opens a worker's own outputs.
-pub(crate) type Open<O> = Box<dyn Fn(&mut Cx) -> Result<O, Failure> + Send + Sync>;
 
 /// The outputs lent to a closure, seen one by one.
 pub trait PortOutputs {
