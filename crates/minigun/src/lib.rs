@@ -21,7 +21,8 @@
 //!   ([`counter`](Pipeline::counter), [`collector`](Pipeline::collector)), [locked files](LockedFile) and hooks, and is
 //!   [`run`](Pipeline::run).
 //! * [`Flow`] is the typed end of what has been written so far; every step takes it and returns the next. Flows
-//!   are cloned (every clone gets every item), [`merge`]d, and ended by a consumer, a [`Collected`], a
+//!   are cloned (every clone gets every item), split ([`partition`](Flow::partition), [`round_robin`](Flow::round_robin), …),
+//!   [`merge`]d, led in loops ([`feedback`](Flow::feedback)), and ended by a consumer, a [`Collected`], a
 //!   [`Folded`] or a [`Receiver`].
 //! * [`Flow::on`] runs steps where a [`Block`] head says: [`inline`], [`threads`], [`processes`],
 //!   [`process_per_batch`], or an [`Executor`] value. Policies stand on the head: [`retry`](Block::retry),
@@ -32,7 +33,7 @@
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
-//! * [`guide`] has pages on whole matters: what happens when something fails.
+//! * [`guide`] has pages on whole matters: what happens when something fails, and which way items take.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
 //!
 //! # What a fork means

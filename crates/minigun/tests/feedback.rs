@@ -102,15 +102,19 @@ fn what_memory_does_not_hold_waits_in_files_and_arrives_once() {
                 flow.on(threads(2).queue(1), move |s| {
                     s.processor_to("grow", &again, move |item: String, out, again| {
                         let n: u32 = item.trim().parse().unwrap();
-                        if n == 0 {
-                            (1..=50_000).for_each(|n| again.emit(text(n)));
+                        // One makes fifty, and each of those a thousand: so it is not all one attempt's.
+                        match n {
+                            0 => (1..=50).for_each(|n| again.emit(text(n))),
+                            1..=50 => (1..=1000).for_each(|more| again.emit(text(n * 1000 + more))),
+                            _ => {}
                         }
                         out.emit(n);
                     })
                 })
             })
             .fold("sum", (0u64, 0u64), |(count, sum), n| (count + 1, sum + u64::from(n)));
-        assert_eq!(p.run().unwrap().take(total), (50_001, 50_000 * 50_001 / 2));
+        let sum: u64 = (1..=50).map(|n| n + (1..=1000).map(|more| n * 1000 + more).sum::<u64>()).sum();
+        assert_eq!(p.run().unwrap().take(total), (50_051, sum));
     });
 }
 
@@ -515,5 +519,37 @@ fn what_leaves_a_loop_may_be_merged_and_batched_and_does_not_hold_it_open() {
         let batches = p.run().unwrap().take(out);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 3], "no batch was cut short");
         assert_eq!(sorted(batches.concat()), sorted(0..=10));
+    });
+}
+
+/// In a program of its own, whose folder for temporary files is not there.
+#[test]
+fn a_file_that_cannot_be_made_ends_the_run_with_an_error_that_names_loop_and_folder() {
+    const NAME: &str = "a_file_that_cannot_be_made_ends_the_run_with_an_error_that_names_loop_and_folder";
+    if std::env::var_os("MINIGUN_TEST_NO_FOLDER").is_none() {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", NAME, "--nocapture"]);
+        let ended =
+            again.env("TMPDIR", "/nowhere/at/all").env("MINIGUN_TEST_NO_FOLDER", "1").output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
+        return assert!(ended.status.success() && told.contains("as it must: "), "{told}");
+    }
+    within("no folder", || {
+        let p = Pipeline::new("no folder");
+        let done = p.source("in", [String::new()]).feedback("growing", |flow, again| {
+            flow.threads(1, |s| {
+                s.router("grow", &again, |text: String, again| match text.len() {
+                    0 => (0..5).for_each(|n| again.emit(n.to_string())),
+                    1 => (0..2_000).for_each(|n| again.emit(format!("{n:>1000}"))),
+                    _ => {}
+                })
+            })
+        });
+        let _: minigun::Done = done;
+        let error = error_of(p);
+        assert!(matches!(&error, Error::Loop { stage, .. } if stage == "growing"), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("`growing`") && text.contains("/nowhere/at/all"), "{text}");
+        println!("as it must: {text}");
     });
 }

@@ -2,3 +2,6 @@
 
 #[doc = include_str!("failure.md")]
 pub mod failure {}
+
+#[doc = include_str!("routing.md")]
+pub mod routing {}
