@@ -1,5 +1,6 @@
 //! Loops of any shape give what one thread gives: random chains of blocks and batches, of which some send back, under
 //! random executors with tiny queues. Failures shrink to a small loop.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 
