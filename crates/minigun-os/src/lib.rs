@@ -7,8 +7,11 @@
 //! | [`EngineFd`], [`close_engine_fds_except`] | every descriptor is registered, so that a child can drop what it must not hold |
 //! | [`Socket`], [`pipe`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
 //! | [`Board`], [`Flag`] | memory shared with workers, seen as atomics; a word of it that they can wait for |
+//! | [`Data`] | bytes written once, which every forked child reads without a copy |
 //! | [`ChildSignals`], [`reap_any`], [`ended_child`], [`Process`], [`kill`] | who has ended and how; signals that cannot hit a stranger |
 //! | [`disposition`] | what a signal does in this process |
+//! | [`ring`] | items between two threads, in transactions |
+//! | [`LightFence`], [`heavy_fence`] | a fence whose cost is paid by the side that is about to sleep |
 //! | [`procfs`] | what `/proc` says about threads, descriptors, children and memory |
 //!
 //! A descriptor value belongs to the process that made it. In a forked child it goes on working (the child
@@ -27,6 +30,7 @@ mod disposition;
 mod ending;
 mod oom;
 mod pid;
+mod ring;
 
 #[cfg(all(target_os = "linux", not(minigun_no_fork)))]
 mod linux;
@@ -42,8 +46,10 @@ pub use disposition::{Disposition, disposition};
 pub use ending::{Ending, Reaped};
 pub use oom::OomKills;
 pub use pid::{Pid, Signal};
+pub use ring::{RingReader, RingWriter, ring};
 pub use system::{
-    Board, ChildSignals, Control, Descriptor, EngineFd, Event, Flag, ForkGuard, Interest, PipeReader,
-    PipeWriter, Process, SingleThreaded, Socket, Watch, child, close_engine_fds_except, ended_child, fork,
-    fork_worker, in_worker, kill, kill_group, pipe, poll, procfs, reap, reap_any, supported, unforked,
+    Board, ChildSignals, Control, Data, DataFile, Descriptor, EngineFd, Event, Flag, ForkGuard, Interest,
+    LightFence, PipeReader, PipeWriter, Process, SingleThreaded, Socket, Watch, child,
+    close_engine_fds_except, ended_child, fork, fork_worker, heavy_fence, in_worker, kill, kill_group, pipe,
+    poll, procfs, reap, reap_any, supported, unforked,
 };

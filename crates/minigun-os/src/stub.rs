@@ -58,6 +58,22 @@ macro_rules! descriptor {
 }
 
 absent! {
+    /// The file before it is mapped.
+    DataFile {
+        make new(folder: &std::path::Path) -> DataFile, "O_TMPFILE";
+        fn append(self: &mut Self, bytes: &[u8]) -> io::Result<()>;
+        fn map(self) -> io::Result<Data>;
+    }
+}
+
+absent! {
+    /// What was written, mapped for reading.
+    Data {
+        fn bytes(self: &Self) -> &[u8];
+    }
+}
+
+absent! {
     /// Everything held around one [`fork`].
     ForkGuard {
         make take(patience: Duration) -> ForkGuard, "fork";
@@ -435,6 +451,16 @@ pub mod procfs {
     }
 
     /// Refuses.
+    pub fn resident_memory(_: Pid) -> io::Result<u64> {
+        refuse("/proc")
+    }
+
+    /// Refuses.
+    pub fn peak_memory() -> io::Result<u64> {
+        refuse("/proc")
+    }
+
+    /// Refuses.
     pub fn private_memory() -> io::Result<u64> {
         refuse("/proc")
     }
@@ -463,4 +489,27 @@ pub mod procfs {
     pub fn title(_pid: Pid) -> io::Result<String> {
         refuse("/proc")
     }
+}
+
+/// The frequent side's fence, between its write and its read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LightFence(());
+
+impl LightFence {
+    /// A full fence here.
+    pub fn new() -> Self {
+        LightFence(())
+    }
+
+    /// Orders what was written before it ahead of what is read after it, as seen by a thread that makes a
+    /// [`heavy_fence`] between its own two.
+    #[inline]
+    pub fn fence(self) {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+/// The rare side's fence.
+pub fn heavy_fence() {
+    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
 }

@@ -3,8 +3,24 @@
 
 use std::time::Duration;
 
-/// Items a queue between two stages holds.
+/// Items a queue between two stages holds …
 pub const QUEUE_ITEMS: usize = 1024;
+/// … and small items that own no memory elsewhere: as many more as fit into so many bytes.
+pub const QUEUE_BYTES: usize = 128 << 10;
+
+/// How many items of type `T` a queue between two stages holds by default: [`QUEUE_ITEMS`], or as many as fit into
+/// [`QUEUE_BYTES`] if those are more and nothing has to be dropped with them. Numbers and small records then pass in
+/// longer runs, for no more memory.
+pub const fn queue_items<T>() -> usize {
+    let size = if size_of::<T>() == 0 { 1 } else { size_of::<T>() };
+    let fit = QUEUE_BYTES / size;
+    if std::mem::needs_drop::<T>() || fit < QUEUE_ITEMS { QUEUE_ITEMS } else { fit }
+}
+
+/// A sender's own lane into a queue holds no more than this many bytes of items (what they own elsewhere not counted) …
+pub const LANE_BYTES: usize = 256 << 10;
+/// … but this many items, however large, if the queue may hold as many.
+pub const LANE_ITEMS: usize = 16;
 /// Outputs of one attempt that may be held back in a thread until it succeeds.
 pub const HELD_ITEMS: usize = 1 << 20;
 /// Encoded bytes in flight to one worker process; a larger single item travels alone.
@@ -41,6 +57,8 @@ pub const FORK_RETRY: Duration = Duration::from_millis(100);
 pub const INIT_BOUND: Duration = Duration::from_secs(60);
 /// How long a worker may take to end by itself once told so.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// How long a run of the test kit ([`testing`](crate::testing)) may take before it is killed.
+pub const TRIAL_BOUND: Duration = Duration::from_secs(60);
 /// The first wait of [`Backoff::default`](crate::Backoff).
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait of [`Backoff::default`](crate::Backoff).
@@ -55,6 +73,12 @@ pub const LOOP_RUN: usize = 64;
 pub const LAST_WORDS_LINES: usize = 20;
 /// The most that those lines may be together, in bytes.
 pub const LAST_WORDS_BYTES: usize = 4 << 10;
+/// Events that wait for an observer; what comes while there are so many is missed.
+pub const HELD_EVENTS: usize = 4096;
+/// Where there is no terminal, a line tells of the progress so often.
+pub const PROGRESS_LINES: Duration = Duration::from_secs(5);
+/// On a terminal, progress is drawn so often.
+pub const PROGRESS_DRAWN: Duration = Duration::from_millis(125);
 /// Failures of one stage whose text is kept for the report.
 pub const KEPT_FAILURES: usize = 10;
 
@@ -71,7 +95,19 @@ fn table() -> String {
         n => format!("{} KiB", n >> 10),
     };
     let rows = [
-        ("queue before a stage", format!("{QUEUE_ITEMS} items"), "`Block::queue`"),
+        (
+            "queue before a stage",
+            format!(
+                "{QUEUE_ITEMS} items; of such that own no memory, {} if those are more",
+                bytes(QUEUE_BYTES)
+            ),
+            "`Block::queue`",
+        ),
+        (
+            "of which one sender's lane holds",
+            format!("{LANE_ITEMS} items, or {} of them", bytes(LANE_BYTES)),
+            "fixed",
+        ),
         ("outputs held back by one attempt on a thread", format!("{HELD_ITEMS} items"), "fixed"),
         ("in flight to one worker", format!("{WINDOW_ITEMS} items, {}", bytes(HELD_BYTES)), "fixed"),
         ("a frame is filled to", format!("{}, {}", bytes(FRAME_BYTES), seconds(FRAME_WORK)), "fixed"),
@@ -109,12 +145,19 @@ fn table() -> String {
             "`Block::recycle_above`",
         ),
         ("grace for a worker to end, and for threads in user code after a stop", seconds(GRACE), "fixed"),
+        ("a run of the test kit", seconds(TRIAL_BOUND), "`testing::Trial::within`"),
         (
             "a dead worker's last lines on standard error",
             format!("{LAST_WORDS_LINES} lines, {}", bytes(LAST_WORDS_BYTES)),
             "fixed",
         ),
         ("waiting to go round a loop, in memory", format!("{} at either end", bytes(LOOP_MEMORY)), "fixed"),
+        ("events that wait for a slow observer", HELD_EVENTS.to_string(), "fixed"),
+        (
+            "progress: a line, a drawing on a terminal",
+            format!("every {}, every {}", seconds(PROGRESS_LINES), seconds(PROGRESS_DRAWN)),
+            "`Pipeline::progress`, `MINIGUN_PROGRESS`",
+        ),
         ("failed items kept in the report, per stage", KEPT_FAILURES.to_string(), "fixed"),
     ];
     let mut table = String::from("| what | default | set by |\n|---|---|---|\n");

@@ -5,6 +5,7 @@ use std::io;
 
 use crate::failure::{FailedItem, Failure, FailureKind, StopCause, beneath};
 use crate::graph::Mistake;
+use crate::shared_data::SharedError;
 
 /// Why a pipeline could not be run, or why its run ended early.
 ///
@@ -112,9 +113,26 @@ pub enum Error {
         /// Who asked for it.
         by: StopCause,
     },
+    /// A variable of the environment says what nobody understands.
+    #[error("{variable}: {cause}")]
+    Environment {
+        /// Its name.
+        variable: &'static str,
+        /// What is wrong with it, and what it may be.
+        cause: String,
+    },
     /// Signals cannot be handled here.
     #[error("the signals SIGINT and SIGTERM cannot be handled here: {source}")]
     Signals {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The figures of the run cannot be served on that address.
+    #[cfg(feature = "metrics")]
+    #[error("the metrics cannot be served on `{address}`: {source}; choose another address, or port 0")]
+    Metrics {
+        /// The address that was asked for.
+        address: String,
         /// What the system said.
         source: io::Error,
     },
@@ -139,6 +157,9 @@ pub enum Error {
         /// The folder, and what the system said.
         source: io::Error,
     },
+    /// A data set could not be shared: see [`Shared`](crate::Shared).
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     /// User code did not return after the run was stopped.
     #[error("the run was stopped, but user code still runs on a thread in {}; threads cannot be killed", stages.join(", "))]
     Stuck {

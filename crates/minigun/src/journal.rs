@@ -14,6 +14,7 @@ use std::sync::Arc;
 use crate::failure::FailedItem;
 use crate::failure::Failure;
 use crate::graph::StageId;
+use crate::meter::Timing;
 use crate::working::{AttemptId, Working};
 
 /// One worker's journal.
@@ -23,6 +24,8 @@ pub(crate) struct Journal {
     /// Whose items its worker runs: the outermost block, or the stage outside any.
     stage: Arc<str>,
     working: Cell<Working>,
+    /// Counts the attempts, from 1.
+    attempt: Cell<u64>,
     steps: RefCell<Vec<Rc<StepCells>>>,
     counts: RefCell<BTreeMap<u32, Count>>,
     collected: RefCell<BTreeMap<u32, Box<dyn Values>>>,
@@ -30,6 +33,8 @@ pub(crate) struct Journal {
     appended: RefCell<Vec<(Arc<Path>, u64)>>,
     /// As `appended`, of committed attempts.
     standing: RefCell<Vec<Appended>>,
+    /// What was measured, whatever became of the attempts.
+    times: RefCell<Vec<Timed>>,
     used: Cell<bool>,
 }
 
@@ -40,6 +45,16 @@ fn add_appended(all: &mut Vec<Appended>, path: Arc<Path>, ids: impl IntoIterator
     match all.iter_mut().find(|(other, _)| *other == path) {
         Some((_, all)) => all.extend(ids),
         None => all.push((path, ids.into_iter().collect())),
+    }
+}
+
+/// A stage, and what was measured of its block's items.
+pub(crate) type Timed = (StageId, Timing);
+
+fn add_timed(all: &mut Vec<Timed>, stage: StageId, timing: Timing) {
+    match all.iter_mut().find(|(other, _)| *other == stage) {
+        Some((_, all)) => all.absorb(timing),
+        None => all.push((stage, timing)),
     }
 }
 
@@ -64,13 +79,41 @@ struct Count {
     settled: u64,
 }
 
-/// A step's figures: `pending` belong to the running attempt, the others to committed ones.
+/// A step's figures since they were last taken, with those of the running attempt.
+///
+/// What an attempt adds must go if it fails, and most attempts succeed: so only a step that the attempt reaches
+/// remembers where it stood before, and success costs nothing.
 pub(crate) struct StepCells {
     pub(crate) stage: StageId,
-    pub(crate) pending_in: Cell<u64>,
-    pub(crate) pending_out: Cell<u64>,
-    settled_in: Cell<u64>,
-    settled_out: Cell<u64>,
+    ins: Cell<u64>,
+    outs: Cell<u64>,
+    /// Items of which nothing came.
+    nones: Cell<u64>,
+    /// The last attempt that came here, and the figures before it.
+    reached_by: Cell<u64>,
+    before: Cell<(u64, u64, u64)>,
+}
+
+impl StepCells {
+    /// The running attempt adds to the figures.
+    #[inline]
+    pub(crate) fn add(&self, journal: &Journal, ins: u64, outs: u64, nones: u64) {
+        let (before, attempt) = (self.now(), journal.attempt.get());
+        if self.reached_by.replace(attempt) != attempt {
+            self.before.set(before);
+        }
+        self.set((before.0 + ins, before.1 + outs, before.2 + nones));
+    }
+
+    fn now(&self) -> (u64, u64, u64) {
+        (self.ins.get(), self.outs.get(), self.nones.get())
+    }
+
+    fn set(&self, (ins, outs, nones): (u64, u64, u64)) {
+        self.ins.set(ins);
+        self.outs.set(outs);
+        self.nones.set(nones);
+    }
 }
 
 /// Collected values of one collector, of a type only the collector knows.
@@ -86,27 +129,36 @@ pub(crate) trait Values: Any + Send {
 
 /// A state of the journal to which an inner attempt can be undone.
 pub(crate) struct Mark {
-    steps: Vec<(u64, u64)>,
+    steps: Vec<(u64, u64, u64)>,
     counts: BTreeMap<u32, u64>,
     collected: BTreeMap<u32, usize>,
     events: usize,
     appended: usize,
 }
 
-/// What a journal has committed, on its way to the program's totals: `(stage, in, out)`, `(counter, n)`, per
+/// What a journal has committed, on its way to the program's totals: `(stage, in, out, nothing came of)`, `(counter, n)`, per
 /// collector its values, per locked file the records that stand.
 #[derive(Default)]
 pub(crate) struct Entries {
-    pub(crate) steps: Vec<(StageId, u64, u64)>,
+    pub(crate) steps: Vec<(StageId, u64, u64, u64)>,
     pub(crate) counts: Vec<(u32, u64)>,
     pub(crate) collected: Vec<(u32, Box<dyn Values>)>,
     pub(crate) events: Vec<Event>,
     pub(crate) appended: Vec<Appended>,
+    pub(crate) times: Vec<Timed>,
 }
 
 impl Entries {
+    /// Adds what was measured of a stage's items.
+    pub(crate) fn timed(&mut self, stage: StageId, timing: Timing) {
+        if !timing.is_empty() {
+            add_timed(&mut self.times, stage, timing);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.steps.iter().all(|(_, ins, outs)| (*ins, *outs) == (0, 0))
+        self.steps.iter().all(|(_, ins, outs, nones)| (*ins, *outs, *nones) == (0, 0, 0))
+            && self.times.is_empty()
             && self.counts.is_empty()
             && self.collected.is_empty()
             && self.events.is_empty()
@@ -121,12 +173,14 @@ impl Journal {
             run,
             stage,
             working: Cell::default(),
+            attempt: Cell::new(1),
             steps: RefCell::default(),
             counts: RefCell::default(),
             collected: RefCell::default(),
             events: RefCell::default(),
             appended: RefCell::default(),
             standing: RefCell::default(),
+            times: RefCell::default(),
             used: Cell::new(false),
         }
     }
@@ -144,6 +198,7 @@ impl Journal {
     }
 
     /// Says what the worker does from now on.
+    #[inline]
     pub(crate) fn works_at(&self, working: Working) {
         self.working.set(working);
     }
@@ -165,10 +220,11 @@ impl Journal {
         }
         let cells = Rc::new(StepCells {
             stage,
-            pending_in: Cell::new(0),
-            pending_out: Cell::new(0),
-            settled_in: Cell::new(0),
-            settled_out: Cell::new(0),
+            ins: Cell::new(0),
+            outs: Cell::new(0),
+            nones: Cell::new(0),
+            reached_by: Cell::new(0),
+            before: Cell::new((0, 0, 0)),
         });
         steps.push(Rc::clone(&cells));
         cells
@@ -193,6 +249,11 @@ impl Journal {
         self.events.borrow_mut().push(Event { stage, what });
     }
 
+    /// Adds what was measured of a stage's items: that stands, whatever becomes of the attempt.
+    pub(crate) fn timed(&self, stage: StageId, timing: Timing) {
+        add_timed(&mut self.times.borrow_mut(), stage, timing);
+    }
+
     /// The running attempt appended a record.
     pub(crate) fn append(&self, file: &Arc<Path>, id: u64) {
         self.used.set(true);
@@ -203,17 +264,16 @@ impl Journal {
         Mark {
             appended: self.appended.borrow().len(),
             events: self.events.borrow().len(),
-            steps: self.steps.borrow().iter().map(|s| (s.pending_in.get(), s.pending_out.get())).collect(),
+            steps: self.steps.borrow().iter().map(|cells| cells.now()).collect(),
             counts: self.counts.borrow().iter().map(|(k, c)| (*k, c.pending)).collect(),
             collected: self.collected.borrow().iter().map(|(k, v)| (*k, v.len())).collect(),
         }
     }
 
     pub(crate) fn undo_to(&self, mark: &Mark) {
-        for (cells, (ins, outs)) in self.steps.borrow().iter().zip(&mark.steps) {
-            cells.pending_in.set(*ins);
-            cells.pending_out.set(*outs);
-        }
+        // Of a step made since then nothing is committed.
+        let before = mark.steps.iter().copied().chain(std::iter::repeat((0, 0, 0)));
+        self.steps.borrow().iter().zip(before).for_each(|(cells, before)| cells.set(before));
         for (key, count) in self.counts.borrow_mut().iter_mut() {
             count.pending = mark.counts.get(key).copied().unwrap_or(0);
         }
@@ -225,9 +285,9 @@ impl Journal {
     }
 
     pub(crate) fn undo(&self) {
-        for cells in self.steps.borrow().iter() {
-            cells.pending_in.set(0);
-            cells.pending_out.set(0);
+        let attempt = self.next_attempt();
+        for cells in self.steps.borrow().iter().filter(|cells| cells.reached_by.get() == attempt) {
+            cells.set(cells.before.get());
         }
         if self.used.get() {
             self.counts.borrow_mut().values_mut().for_each(|count| count.pending = 0);
@@ -239,23 +299,35 @@ impl Journal {
 
     /// The running attempt succeeded. Collected values stay until the next [`take`](Self::take), which
     /// must come before the next attempt when any were collected ([`has_values`](Self::has_values)).
+    #[inline]
     pub(crate) fn commit(&self) {
-        for cells in self.steps.borrow().iter() {
-            cells.settled_in.set(cells.settled_in.get() + cells.pending_in.replace(0));
-            cells.settled_out.set(cells.settled_out.get() + cells.pending_out.replace(0));
-        }
+        self.next_attempt();
         if self.used.get() {
-            for count in self.counts.borrow_mut().values_mut() {
-                count.settled += std::mem::take(&mut count.pending);
-            }
-            let mut standing = self.standing.borrow_mut();
-            for (path, id) in self.appended.borrow_mut().drain(..) {
-                add_appended(&mut standing, path, [id]);
-            }
+            self.commit_used();
+        }
+    }
+
+    /// Gives the number of the attempt that is over now.
+    #[inline]
+    fn next_attempt(&self) -> u64 {
+        let attempt = self.attempt.get();
+        self.attempt.set(attempt + 1);
+        attempt
+    }
+
+    #[cold]
+    fn commit_used(&self) {
+        for count in self.counts.borrow_mut().values_mut() {
+            count.settled += std::mem::take(&mut count.pending);
+        }
+        let mut standing = self.standing.borrow_mut();
+        for (path, id) in self.appended.borrow_mut().drain(..) {
+            add_appended(&mut standing, path, [id]);
         }
     }
 
     /// Whether the last commit collected values that must be taken before the next attempt.
+    #[inline]
     pub(crate) fn has_values(&self) -> bool {
         self.used.get() && !(self.collected.borrow().is_empty() && self.events.borrow().is_empty())
     }
@@ -268,7 +340,7 @@ impl Journal {
         self.collected.borrow().values().try_for_each(|values| values.encode().map(drop))
     }
 
-    /// Takes what was committed.
+    /// Takes what was committed. Never within an attempt.
     pub(crate) fn take(&self) -> Entries {
         let mut entries = Entries::default();
         self.take_into(&mut entries);
@@ -278,15 +350,20 @@ impl Journal {
     /// Adds what was committed to entries that earlier calls filled.
     pub(crate) fn take_into(&self, entries: &mut Entries) {
         for (at, cells) in self.steps.borrow().iter().enumerate() {
-            let (ins, outs) = (cells.settled_in.replace(0), cells.settled_out.replace(0));
+            let (ins, outs, nones) = (cells.ins.replace(0), cells.outs.replace(0), cells.nones.replace(0));
             match entries.steps.get_mut(at) {
                 // The usual case: the same journal filled the entries before.
-                Some((stage, all_ins, all_outs)) if *stage == cells.stage => {
+                Some((stage, all_ins, all_outs, all_nones)) if *stage == cells.stage => {
                     *all_ins += ins;
                     *all_outs += outs;
+                    *all_nones += nones;
                 }
-                _ => entries.steps.push((cells.stage, ins, outs)),
+                _ => entries.steps.push((cells.stage, ins, outs, nones)),
             }
+        }
+        let mut times = self.times.borrow_mut();
+        if !times.is_empty() {
+            times.drain(..).for_each(|(stage, timing)| entries.timed(stage, timing));
         }
         if self.used.get() {
             for (key, count) in self.counts.borrow_mut().iter_mut() {
@@ -307,10 +384,11 @@ impl Journal {
 
     /// An inner worker's committed entries become part of this attempt.
     pub(crate) fn absorb(&self, entries: Entries) {
-        for (stage, ins, outs) in entries.steps {
-            let cells = self.step(stage);
-            cells.pending_in.set(cells.pending_in.get() + ins);
-            cells.pending_out.set(cells.pending_out.get() + outs);
+        for (stage, timing) in entries.times {
+            self.timed(stage, timing);
+        }
+        for (stage, ins, outs, nones) in entries.steps {
+            self.step(stage).add(self, ins, outs, nones);
         }
         for (counter, n) in entries.counts {
             self.count(counter, n);

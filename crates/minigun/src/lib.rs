@@ -32,8 +32,14 @@
 //!   [`exit_code`] tells so, and [`Pipeline::on_failure`] hears of every item that failed for good.
 //! * [`Report`] tells what every stage did, and holds the values that handles stand for. [`Error`] and
 //!   [`Mistake`] say what went wrong and what to do about it.
+//! * [`Shared`] is a large data set that every worker process reads without a copy, and that makes no fork slower.
+//! * [`Pipeline::progress`] shows how far a run is, [`Pipeline::observe`] tells of what happens in it as [`Event`]s, and
+//!   [`Running::stats`] has the figures of its stages and workers at any moment.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
-//! * [`guide`] has pages on whole matters: what happens when something fails, and which way items take.
+//! * [`guide`] has pages on whole matters: what happens when something fails, which way items take, the words of the Ruby
+//!   gem beside ours.
+//! * [`Config`] and [`Pipeline::executor`] leave places and sizes to the time of the run; [`Pipeline::drawing`] shows
+//!   what was built.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
 //!
 //! # What a fork means
@@ -66,14 +72,22 @@
 mod codec;
 pub mod defaults;
 mod error;
+mod events;
 mod exec;
 mod failure;
+mod gate;
 mod graph;
 pub mod guide;
+#[cfg(feature = "hud")]
+pub mod hud;
 mod in_flight;
 mod journal;
 mod limits;
 mod locked;
+mod meter;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+mod observe;
 mod panics;
 mod pipeline;
 mod plan;
@@ -82,18 +96,23 @@ mod queue;
 mod report;
 mod run;
 mod shared;
+mod shared_data;
 mod stage;
 mod stats;
 mod sync;
+pub mod testing;
 mod wire;
 mod working;
 
 pub use codec::{Codec, CodecError, Compact, Format, Tagged, UnknownFormat};
 pub use error::Error;
+pub use events::{Event, Observing, WorkerId};
 pub use failure::{Backoff, FailedItem, Failure, FailureKind, Fate, StageResult, StopCause};
-pub use graph::Mistake;
+pub use graph::{Drawing, Mistake};
 pub use limits::Warning;
 pub use locked::{Committed, LockedFile, Record, Records};
+pub use observe::progress::{Progress, UnknownProgress};
+pub use observe::screen::aside;
 pub use pipeline::Pipeline;
 pub use pipeline::block::Tail;
 pub use pipeline::ends::{Collected, Folded, Receiver};
@@ -107,18 +126,21 @@ pub use pipeline::place::{
 pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;
 pub use pipeline::source::Sender;
+pub use plan::config::Config;
 pub use plan::{Executor, cores};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use process::fuzz;
-pub use report::{Outcome, Report, StageReport};
+pub use report::{Limiting, Outcome, Report, StageReport};
 pub use run::exit::exit_code;
 pub use run::handle::Handle;
 pub use run::running::Running;
+pub use shared_data::{Shared, SharedBytes, SharedError, SharedWriter};
+pub use stage::batcher::Batches;
 pub use stage::handles::{Collector, Counter};
 pub use stage::letters::Dead;
 pub use stage::output::{Output, Stopped};
-pub use stats::{Deaths, StageFigures};
+pub use stats::{Deaths, Latency, QueueFigures, StageFigures, WorkerFigures, WorkerState};
 pub use wire::Wire;
 pub use working::{AttemptId, attempt};
 

@@ -1,5 +1,6 @@
 //! What all workers of one run share: its figures, its stop, its first error.
 
+use std::any::Any;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,13 +13,15 @@ use minigun_os::{Flag, Pid};
 use crate::sync::{Condvar, Mutex};
 
 use crate::error::{Error, item_error};
+use crate::events::{Bus, Event, WorkerId};
 use crate::failure::{FailedItem, Failure, Fate, StopCause, guarded};
 use crate::graph::StageId;
 use crate::journal::{self, Entries, Happened, Journal};
 use crate::limits::Limits;
 use crate::locked;
+use crate::meter::Clock;
 use crate::queue::Queue;
-use crate::stats::{self, StageStats, Stages, Totals};
+use crate::stats::{self, StageStats, Stages, Totals, WorkerState, WorkerStats};
 
 /// One run of one pipeline.
 pub(crate) struct Shared {
@@ -27,7 +30,12 @@ pub(crate) struct Shared {
     run: u64,
     totals: Arc<Totals>,
     limits: Limits,
+    clock: Clock,
     stages: Stages,
+    names: Vec<String>,
+    bus: Arc<Bus>,
+    screen: OnceLock<Screen>,
+    entering: OnceLock<Entering>,
     on_failure: Mutex<Arc<[FailureHook]>>,
     stopping: AtomicBool,
     halted: AtomicBool,
@@ -46,6 +54,13 @@ pub(crate) struct Shared {
 
 /// A hook that is told of every item that failed for good.
 pub(crate) type FailureHook = Box<dyn Fn(&FailedItem) -> Result<(), Failure> + Send + Sync>;
+
+/// Calls what writes to the terminal while nothing else is drawn there.
+pub(crate) type Screen = Box<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// Called on a thread on which a worker begins, with its stage and place; what it gives is dropped there when the
+/// worker ends.
+pub(crate) type Entering = Box<dyn Fn(&str, usize) -> Box<dyn Any> + Send + Sync>;
 
 /// Something that a stop must wake and end.
 pub(crate) trait Halt: Send + Sync {
@@ -81,13 +96,24 @@ impl<H: Hurry> Halt for Hurried<H> {
 }
 
 impl Shared {
-    pub(crate) fn new(name: String, totals: Arc<Totals>, stages: usize, limits: Limits) -> Arc<Self> {
+    pub(crate) fn new(
+        name: String,
+        totals: Arc<Totals>,
+        names: Vec<String>,
+        limits: Limits,
+        clock: Clock,
+    ) -> Arc<Self> {
         Arc::new(Shared {
             name,
             run: random(),
             totals,
             limits,
-            stages: (0..stages).map(|_| Arc::new(StageStats::default())).collect(),
+            clock,
+            stages: names.iter().map(|_| Arc::new(StageStats::default())).collect(),
+            names,
+            bus: Bus::new(),
+            screen: OnceLock::new(),
+            entering: OnceLock::new(),
             on_failure: Mutex::new(Arc::default()),
             stopping: AtomicBool::new(false),
             halted: AtomicBool::new(false),
@@ -120,6 +146,11 @@ impl Shared {
         &self.limits
     }
 
+    /// The clock by which times are measured.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     pub(crate) fn totals(&self) -> &Arc<Totals> {
         &self.totals
     }
@@ -130,6 +161,73 @@ impl Shared {
 
     pub(crate) fn stages(&self) -> &Stages {
         &self.stages
+    }
+
+    /// Where what happens is told.
+    pub(crate) fn bus(&self) -> &Arc<Bus> {
+        &self.bus
+    }
+
+    /// What is drawn on the terminal from now on makes room for what is written.
+    pub(crate) fn set_screen(&self, screen: Screen) {
+        // The first keeps it: there is one terminal.
+        let _ = self.screen.set(screen);
+    }
+
+    /// Writes to the terminal.
+    pub(crate) fn aside(&self, write: &mut dyn FnMut()) {
+        match self.screen.get() {
+            Some(screen) => screen(write),
+            None => write(),
+        }
+    }
+
+    #[cfg(feature = "tracing")]
+    pub(crate) fn set_entering(&self, entering: Entering) {
+        // The first stands: all of them would do the same.
+        let _ = self.entering.set(entering);
+    }
+
+    /// A worker begins on this thread, and ends with what is given back.
+    pub(crate) fn enter(&self, stage: StageId, worker: usize) -> Option<Box<dyn Any>> {
+        self.entering.get().map(|entering| entering(&self.stage_name(stage), worker))
+    }
+
+    /// A stage's name, as the report has it.
+    pub(crate) fn stage_name(&self, stage: StageId) -> String {
+        self.names.get(stage.0 as usize).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn worker_id(&self, stage: StageId, worker: &WorkerStats) -> WorkerId {
+        WorkerId { stage: self.stage_name(stage), worker: worker.place(), pid: worker.pid() }
+    }
+
+    /// A thread of a stage's block begins; or a process has said its first words.
+    pub(crate) fn worker_began(&self, stage: StageId, worker: &WorkerStats) {
+        self.bus.tell(|| Event::WorkerSpawned { worker: self.worker_id(stage, worker) });
+    }
+
+    /// A worker ended as it should, or with the run.
+    pub(crate) fn worker_retired(&self, stage: StageId, worker: &WorkerStats) {
+        self.bus.tell(|| Event::WorkerRetired { worker: self.worker_id(stage, worker) });
+    }
+
+    /// There will be no worker in this place any more.
+    pub(crate) fn worker_ended(&self, stage: StageId, worker: &WorkerStats) {
+        worker.is(WorkerState::Ended);
+        if self.stats(stage).one_ended() {
+            self.bus.tell(|| Event::StageEnded { stage: self.stage_name(stage) });
+        }
+    }
+
+    /// An attempt at an item failed, and there will be another.
+    pub(crate) fn retried(&self, stage: StageId, of: Option<(u64, &Failure)>) {
+        self.stats(stage).retried();
+        self.bus.tell(|| Event::ItemRetried {
+            stage: self.stage_name(stage),
+            item: of.map(|(item, _)| item),
+            error: of.map(|(_, failure)| failure.chain()),
+        });
     }
 
     /// Adds what a worker committed to the program's figures.
@@ -147,7 +245,7 @@ impl Shared {
         if !entries.is_empty() {
             for event in stats::settle(entries, &self.stages, &self.totals) {
                 match event.what {
-                    Happened::Retried => self.stats(event.stage).retried(),
+                    Happened::Retried => self.retried(event.stage, None),
                     Happened::Failed(failed) => self.gave_up(event.stage, failed),
                 }
             }
@@ -176,6 +274,7 @@ impl Shared {
         let mut told = Ok(());
         // Once the run is halted, what fails may fail because of that.
         if !self.is_halted() {
+            self.bus.tell(|| Event::ItemFailed { item: failed.clone() });
             let hooks = Arc::clone(&*self.on_failure.lock());
             for hook in hooks.iter() {
                 // A count made here is not that of the attempt which comes next.
@@ -216,6 +315,7 @@ impl Shared {
     }
 
     /// Whether producers should end.
+    #[inline]
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
@@ -227,14 +327,23 @@ impl Shared {
 
     /// Somebody asks the run to end early; the first is remembered.
     pub(crate) fn stop(&self, cause: StopCause) {
-        self.cause.lock().get_or_insert(cause);
+        self.asked_to_stop(cause);
         self.end_producers();
     }
 
     /// Ends the run without draining, because somebody asked for that.
     pub(crate) fn kill(&self, by: StopCause) {
-        self.cause.lock().get_or_insert(by);
+        self.asked_to_stop(by);
         self.fail(Error::Killed { by });
+    }
+
+    fn asked_to_stop(&self, by: StopCause) {
+        let mut cause = self.cause.lock();
+        if cause.is_none() {
+            *cause = Some(by);
+            drop(cause);
+            self.bus.tell(|| Event::Stopping { by });
+        }
     }
 
     /// Who asked the run to end early.
@@ -311,6 +420,12 @@ impl Shared {
 
     pub(crate) fn take_error(&self) -> Option<Error> {
         self.error.lock().take()
+    }
+
+    /// What the first error says, until the run's end takes it.
+    #[cfg(feature = "hud")]
+    pub(crate) fn error_text(&self) -> Option<String> {
+        self.error.lock().as_ref().map(ToString::to_string)
     }
 
     pub(crate) fn is_over(&self) -> bool {

@@ -4,9 +4,11 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::time::Duration;
 
-use common::{everywhere, sorted, under, within};
-use minigun::{Pipeline, merge};
+use common::{everywhere, sorted, told, under, within};
+use minigun::{Batches, Pipeline, merge};
 
 fn batched(items: u32, size: usize) -> Vec<Vec<u32>> {
     let p = Pipeline::new("batch");
@@ -138,5 +140,118 @@ fn a_thousand_items_in_batches_of_a_hundred_run_in_ten_processes() {
         assert_eq!((batches.len(), pids.len()), (10, 11), "ten processes besides this one");
         assert_eq!(sorted(batches.concat()), sorted(0..1000));
         assert_eq!(report.stage("process").unwrap().figures.items_in, 10);
+    });
+}
+
+/// The source waits for the answer to what it sent: only a timer can let the batch go on.
+#[test]
+fn a_batch_goes_on_when_it_is_old_though_nothing_more_arrives() {
+    everywhere(|executor| {
+        let p = Pipeline::new("old");
+        let (answer, answers) = mpsc::channel();
+        let all = p
+            .producer("asks", move |out| {
+                for n in 0..5u32 {
+                    (0..3).for_each(|_| out.emit(n));
+                    let mut answered = 0;
+                    while answered < 3 {
+                        let (of, items) = answers.recv()?;
+                        assert_eq!(of, n);
+                        answered += items;
+                    }
+                }
+                Ok(())
+            })
+            .batch_by(Batches::of(1000).within(Duration::from_millis(2)))
+            .on(executor, |s| s.map("same", |batch: Vec<u32>| batch))
+            .inspect("answers", move |batch| answer.send((batch[0], batch.len())).unwrap())
+            .unbatch()
+            .collect("all");
+        let mut report = p.run().unwrap();
+        assert_eq!(report.take(all).len(), 15);
+        assert_eq!(report.stage("batch").unwrap().figures.items_in, 15);
+    });
+}
+
+#[test]
+fn an_old_batch_of_one_key_does_not_wait_for_another() {
+    within("keys", || {
+        let p = Pipeline::new("keys");
+        let (answer, answers) = mpsc::channel();
+        let batches = p
+            .producer("asks", move |out| {
+                for n in 0..6u32 {
+                    out.emit(n);
+                    while answers.recv()? != n {}
+                }
+                Ok(())
+            })
+            .batch_by(Batches::of(2).within(Duration::from_millis(1)).by_key(8, |n: &u32| n % 3))
+            .inspect("answers", move |batch| batch.iter().for_each(|n| answer.send(*n).unwrap()))
+            .collect("batches");
+        assert_eq!(p.run().unwrap().take(batches), [[0], [1], [2], [3], [4], [5]]);
+    });
+}
+
+#[test]
+fn a_step_behind_an_old_batch_that_fails_ends_the_run() {
+    within("fails", || {
+        let p = Pipeline::new("fails");
+        let (tell, told_stop) = mpsc::channel::<()>();
+        p.producer("waits", move |out| {
+            out.emit(1);
+            // Until the step behind the batch is dropped, which the failure brings about.
+            let _ = told_stop.recv();
+        })
+        .batch_by(Batches::of(10).within(Duration::from_millis(1)))
+        .try_map("refuses", move |_: Vec<i32>| {
+            tell.send(())?;
+            Err::<(), _>("no batches today".into())
+        })
+        .discard();
+        let (stage, item, attempts, cause, _) = told(common::error_of(p));
+        assert_eq!((stage.as_str(), item, attempts), ("refuses", 0, 1));
+        assert!(cause.contains("no batches today"), "{cause}");
+    });
+}
+
+#[test]
+fn batches_by_weight_keep_their_ceiling_and_a_heavy_item_is_one_by_itself() {
+    everywhere(|executor| {
+        let p = Pipeline::new("weight");
+        let lengths = [3, 3, 3, 3, 12, 1, 9, 10, 0, 4];
+        let out = p
+            .source("in", lengths.map(|length| "x".repeat(length)))
+            .batch_by(Batches::of(100).weighing(10, String::len))
+            .on(executor, |s| s.map("lengths", |batch| batch.iter().map(String::len).collect::<Vec<_>>()))
+            .collect("out");
+        let expected = [vec![3, 3, 3], vec![3], vec![12], vec![1, 9], vec![10], vec![0, 4]];
+        assert_eq!(sorted(p.run().unwrap().take(out)), sorted(expected), "under {executor}");
+    });
+}
+
+#[test]
+fn by_key_the_batch_begun_first_makes_room_and_every_remainder_goes_on() {
+    within("by key", || {
+        let p = Pipeline::new("by key");
+        let batches = p
+            .source("in", ["a1", "b1", "a2", "c1", "a3", "b2"])
+            .batch_by(Batches::of(10).by_key(2, |text: &&str| text.chars().next()))
+            .collect("out");
+        let expected = [vec!["a1", "a2"], vec!["b1"], vec!["c1"], vec!["a3"], vec!["b2"]];
+        // `a` makes room for `c`, then `b` for `a`, then `c` for `b`; what is left goes on at the end.
+        assert_eq!(p.run().unwrap().take(batches), expected);
+    });
+}
+
+#[test]
+fn a_key_that_panics_ends_the_run_and_names_the_batch() {
+    within("panics", || {
+        let p = Pipeline::new("panics");
+        let key = |n: &i32| assert_ne!(*n, 3, "number three");
+        p.source("in", 0..5).batch_by(Batches::of(10).by_key(2, key)).discard();
+        let (stage, item, _, cause, _) = told(common::error_of(p));
+        assert_eq!((stage.as_str(), item), ("batch", 3));
+        assert!(cause.contains("number three"), "{cause}");
     });
 }

@@ -110,7 +110,7 @@ fn items_under_way_are_limited_by_each_buffer_on_their_way() {
 
 #[test]
 fn a_stage_on_its_own_thread_holds_what_it_took_and_a_full_queue() {
-    use minigun::defaults::QUEUE_ITEMS;
+    const QUEUE_ITEMS: usize = minigun::defaults::queue_items::<u64>();
     within("own thread", || {
         let p = Pipeline::new("own thread");
         let (made, first, go) = (Arc::new(Made::default()), Event::new(), Event::new());
@@ -122,7 +122,7 @@ fn a_stage_on_its_own_thread_holds_what_it_took_and_a_full_queue() {
             theirs.add();
             // The consumer takes the first item alone.
             begun.wait();
-            for n in 1..10_000 {
+            for n in 1..100_000 {
                 out.emit(n);
                 theirs.add();
             }

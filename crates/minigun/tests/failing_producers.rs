@@ -1,9 +1,11 @@
-//! A producer that fails ends the run with its error; one that is told to stop ends by itself.
+//! A producer that fails ends the run with its error, or is skipped and named; one that is told to stop ends by itself.
 
 mod common;
 
-use common::{error_of, everywhere, told, within};
-use minigun::{FailureKind, Pipeline, merge};
+use std::sync::Arc;
+
+use common::{Marks, error_of, everywhere, sorted, told, within};
+use minigun::{FailureKind, Fate, Pipeline, merge};
 
 #[test]
 fn a_producer_that_returns_an_error_ends_the_run_after_what_it_emitted() {
@@ -107,5 +109,50 @@ fn a_source_made_on_its_own_thread_need_not_be_send() {
         });
         let all = all.collect("all");
         assert_eq!(p.run().unwrap().take(all), [5, 6, 7]);
+    });
+}
+
+#[test]
+fn a_producer_that_is_skipped_is_named_and_all_items_of_its_siblings_arrive() {
+    everywhere(|executor| {
+        let p = Pipeline::new("skipped");
+        let marks = Marks::new();
+        let seen = Arc::clone(&marks);
+        p.on_failure(move |failed| seen.add(format!("{} {}", failed.stage, failed.fate)));
+        let errs = p.producer("errs", |out| {
+            (0..5).for_each(|n| out.emit(n));
+            Err("the connection was lost".into())
+        });
+        let panics = p.producer("panics", |out| {
+            out.emit(5);
+            panic!("no more");
+        });
+        let flows = [errs.skip_on_failure(), panics.skip_on_failure(), p.source("sound", 6..500u32)];
+        let out = merge(flows).on(executor, |s| s.map("same", |n| n)).collect("out");
+        let mut report = p.run().unwrap();
+        assert_eq!(sorted(report.take(out)), sorted(0..500), "under {executor}");
+        for (stage, emitted, kind) in [("errs", 5, FailureKind::Error), ("panics", 1, FailureKind::Panic)] {
+            let told = report.stage(stage).unwrap();
+            assert_eq!((told.failures.len(), told.figures.skipped, told.figures.items_out), (1, 1, emitted));
+            let failure = &told.failures[0];
+            assert_eq!((failure.fate, failure.item, failure.kind), (Fate::Skipped, emitted, kind));
+        }
+        assert!(
+            report.to_string().contains("skipped item 5 of `errs` after 1 attempt: the connection was lost")
+        );
+        assert_eq!(sorted(marks.lines()), ["errs skipped", "panics skipped"]);
+    });
+}
+
+/// What the producer was told to skip is its own failure, not that of a step behind it.
+#[test]
+fn a_step_fused_behind_a_skipped_producer_still_ends_the_run() {
+    within("behind", || {
+        let p = Pipeline::new("behind");
+        p.source("in", 0..5)
+            .skip_on_failure()
+            .try_map("refuses", |n| if n == 3 { Err("no".into()) } else { Ok(n) })
+            .discard();
+        assert_eq!(told(error_of(p)).0, "refuses");
     });
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Marks, error_of, within};
-use minigun::{Error, Executor, Flow, Mistake, Pipeline, merge, processes, scope, threads};
+use minigun::{Batches, Error, Executor, Flow, Mistake, Pipeline, merge, processes, scope, threads};
 
 fn mistakes(p: Pipeline) -> Vec<Mistake> {
     match error_of(p) {
@@ -152,6 +152,21 @@ fn a_block_that_returns_a_flow_made_elsewhere() {
 }
 
 #[test]
+fn a_skip_that_does_not_stand_behind_a_source() {
+    within("skip", || {
+        let p = Pipeline::new("skip");
+        p.source("in", 0..3).map("first", |n| n).skip_on_failure().discard();
+        let (mistake, text) = only_mistake(p);
+        assert_eq!(mistake, Mistake::NoSource);
+        assert_eq!(
+            text,
+            "`skip_on_failure` does not stand right behind a source: write it after `producer`, `source` or \
+             `lines`; for a block put `skip` on its head"
+        );
+    });
+}
+
+#[test]
 fn a_stage_hook_without_a_stage() {
     within("hooks", || {
         for hook in ["before", "after"] {
@@ -219,5 +234,69 @@ fn limits_on_an_executor_without_processes() {
                  `process_per_batch:n`, or remove the setting"
             );
         }
+    });
+}
+
+#[test]
+fn a_deadline_on_an_executor_that_cannot_enforce_it() {
+    within("deadline", || {
+        let p = Pipeline::new("deadline");
+        let place = "threads:2".parse::<Executor>().unwrap().place().timeout(Duration::from_secs(1));
+        p.source("in", 0..3).on(place, |s| s.map("first", |n| n).map("last", |n| n)).discard();
+        let (mistake, text) = only_mistake(p);
+        assert_eq!(mistake, Mistake::NeedsProcess { block: "first + last".to_string(), setting: "timeout" });
+        assert_eq!(
+            text,
+            "`timeout` on the block of `first + last` needs worker processes: place it in `processes:n` or \
+             `process_per_batch:n`, or remove the setting"
+        );
+    });
+}
+
+#[test]
+fn rates_at_which_nothing_could_pass() {
+    within("rates", || {
+        for (per_second, burst) in [(0.0, 1), (-1.0, 1), (f64::NAN, 1), (f64::INFINITY, 1), (5.0, 0)] {
+            let p = Pipeline::new("rates");
+            p.source("in", 0..3)
+                .rate(per_second, burst)
+                .on(threads(2).rate(per_second, burst), |s| s.map("calls", |n| n))
+                .discard();
+            let found = mistakes(p);
+            assert_eq!(found, ["rate", "calls"].map(|stage| Mistake::Rate { stage: stage.to_string() }));
+            assert_eq!(
+                found[0].to_string(),
+                "`rate` has a rate at which nothing could pass: give it more than 0 items a second, and a burst of \
+                 at least 1"
+            );
+        }
+    });
+}
+
+#[test]
+fn error_rates_that_are_none() {
+    within("errors", || {
+        for error in [0.0, 1.0, -0.5, f64::NAN] {
+            let p = Pipeline::new("errors");
+            p.source("in", 0..3).dedup_by_approx(100, error, |n| *n).discard();
+            let (mistake, text) = only_mistake(p);
+            assert_eq!(mistake, Mistake::ErrorRate { error: error.to_string() });
+            assert_eq!(
+                text,
+                format!(
+                    "`dedup_by_approx` has an error rate of {error}: give it one above 0 and below 1, or use `dedup_by`"
+                )
+            );
+        }
+    });
+}
+
+#[test]
+fn batches_of_nothing_by_any_other_measure() {
+    within("batches", || {
+        let p = Pipeline::new("batches");
+        let batches = Batches::of(0).within(Duration::from_secs(1)).by_key(2, |n: &i32| n % 2);
+        p.source("in", 0..3).batch_by(batches).discard();
+        assert_eq!(only_mistake(p).0, Mistake::EmptyBatch { stage: "batch".to_string() });
     });
 }

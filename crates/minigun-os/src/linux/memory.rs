@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::oom::OomKills;
+use crate::pid::Pid;
 
 /// Bytes of resident memory that belong to this process alone: pages it shares with the process that forked
 /// it, and those of files that others have mapped too, are not among them.
@@ -26,6 +27,26 @@ pub fn mapped_memory() -> io::Result<u64> {
     bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/statm"))
 }
 
+/// Bytes of memory that a process has resident now, what it shares with others included.
+///
+/// # Errors
+/// What reading `/proc/<pid>/statm` says, e.g. that there is no such process; `InvalidData`.
+pub fn resident_memory(pid: Pid) -> io::Result<u64> {
+    let path = format!("/proc/{pid}/statm");
+    let pages = resident_of(&fs::read_to_string(&path)?);
+    let bytes = pages.and_then(|pages| pages.checked_mul(rustix::param::page_size() as u64));
+    bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, path))
+}
+
+/// The most bytes that this process has had resident, what it shares with others included.
+///
+/// # Errors
+/// What reading `/proc/self/status` says; `InvalidData`.
+pub fn peak_memory() -> io::Result<u64> {
+    let peak = peak_of(&fs::read_to_string("/proc/self/status")?);
+    peak.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/status"))
+}
+
 /// How many processes the kernel has killed for want of memory by now.
 pub fn oom_kills() -> OomKills {
     let group = fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| events_file(&text));
@@ -39,16 +60,28 @@ pub fn oom_kills() -> OomKills {
 
 /// `Private_Clean` and `Private_Dirty` of a rollup, whose lines are `Name:   123 kB`.
 fn private_of(rollup: &str) -> Option<u64> {
-    let of = |name: &str| {
-        let line = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    of("Private_Clean")?.checked_add(of("Private_Dirty")?)?.checked_mul(1024)
+    kib(rollup, "Private_Clean")?.checked_add(kib(rollup, "Private_Dirty")?)?.checked_mul(1024)
+}
+
+/// `VmHWM`, the high-water mark, of a `status`, whose lines look the same.
+fn peak_of(status: &str) -> Option<u64> {
+    kib(status, "VmHWM")?.checked_mul(1024)
+}
+
+/// The number in a line `Name:   123 kB`.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The first number of `statm`: pages mapped.
 fn mapped_of(statm: &str) -> Option<u64> {
     statm.split_whitespace().next()?.parse().ok()
+}
+
+/// The second: pages resident.
+fn resident_of(statm: &str) -> Option<u64> {
+    statm.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The `memory.events` of the unified hierarchy's group, from the lines `number:controllers:path`.
@@ -74,6 +107,15 @@ mod tests {
         assert_eq!(private_of(rollup), Some(812 * 1024));
         assert_eq!(private_of("Rss: 3 kB\nPrivate_Clean: 1 kB\n"), None, "half of it is nothing");
         assert_eq!(private_of("Private_Clean: many kB\nPrivate_Dirty: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn resident_memory_and_its_peak_are_read_and_the_peak_is_no_less() {
+        assert_eq!(resident_of("100 42 7 1 0 5 0"), Some(42));
+        assert_eq!(peak_of("Name:\tx\nVmHWM:\t    12 kB\nVmRSS:\t  9 kB\n"), Some(12 * 1024));
+        assert_eq!((resident_of("100"), peak_of("VmRSS: 9 kB")), (None, None));
+        let now = resident_memory(Pid::current()).expect("is read");
+        assert!(now > 0 && peak_memory().expect("is read") >= now / 2);
     }
 
     #[test]

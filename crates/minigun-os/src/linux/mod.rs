@@ -3,8 +3,10 @@
 mod board;
 pub mod child;
 mod control;
+mod data;
 mod event;
 mod fd;
+mod fence;
 mod flag;
 mod fork;
 mod guard;
@@ -21,8 +23,10 @@ mod support;
 
 pub use board::Board;
 pub use control::Control;
+pub use data::{Data, DataFile};
 pub use event::Event;
 pub use fd::{Descriptor, EngineFd, close_engine_fds_except, unforked};
+pub use fence::{LightFence, heavy_fence};
 pub use flag::Flag;
 pub use fork::{SingleThreaded, fork, fork_worker, in_worker};
 pub use guard::ForkGuard;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-pub use super::memory::{mapped_memory, oom_kills, private_memory};
+pub use super::memory::{mapped_memory, oom_kills, peak_memory, private_memory, resident_memory};
 use crate::pid::Pid;
 
 /// How many threads this process has now.

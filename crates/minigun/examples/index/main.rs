@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example index -- .                     # index this folder into index.db
 //! cargo run --release --example index -- --find "worker pool"  # the ten best hits
+//! cargo run --release --features hud --example index -- . --hud  # with a live view
 //! ```
 //!
 //! Things to look at:
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 
 use minigun::{Output, Pipeline, Report, processes};
 
-use args::Request;
+use args::{Request, View};
 use skip::{Skip, Skips};
 use store::{Hit, Store, Written};
 
@@ -55,8 +56,8 @@ fn answer(request: Request) -> Result<(), Box<dyn Error>> {
     match request {
         Request::Help => Ok(io::stdout().write_all(args::HELP.as_bytes())?),
         Request::Search { db, words } => Ok(print_hits(&Store::open(&db)?.find(&words)?)?),
-        Request::Index { folder, db, processes, find } => {
-            let done = index(&folder, &db, processes)?;
+        Request::Index { folder, db, processes, find, view } => {
+            let done = index(&folder, &db, processes, view)?;
             done.print()?;
             if let Some(words) = find {
                 print_hits(&Store::open(&db)?.find(&words)?)?;
@@ -79,7 +80,7 @@ struct Done {
     rows: u64,
 }
 
-fn index(folder: &Path, db: &Path, workers: usize) -> Result<Done, Box<dyn Error>> {
+fn index(folder: &Path, db: &Path, workers: usize, view: View) -> Result<Done, Box<dyn Error>> {
     let folder = walk::root(folder)?;
 
     // Everything that can be wrong with the database should be found out now. The connection is closed again
@@ -90,6 +91,9 @@ fn index(folder: &Path, db: &Path, workers: usize) -> Result<Done, Box<dyn Error
     };
 
     let p = Pipeline::new("index");
+    if view == View::Progress {
+        p.progress();
+    }
     let walked = p.counter("walked");
     let (skip, skipped) = p.inlet::<Skip>("skipped");
 
@@ -114,7 +118,7 @@ fn index(folder: &Path, db: &Path, workers: usize) -> Result<Done, Box<dyn Error
         .fold("written", Written::default(), |sum, written| sum + written);
     let skips = skipped.fold("skips", Skips::default(), Skips::with);
 
-    let mut report = p.run()?;
+    let mut report = if view == View::Hud { with_view(p)? } else { p.run()? };
 
     let (written, skips) = (report.take(written), report.take(skips));
     let mut store = Store::open(&db)?;
@@ -122,6 +126,17 @@ fn index(folder: &Path, db: &Path, workers: usize) -> Result<Done, Box<dyn Error
     let removed = if skips.walk_was_complete() { Some(store.remove_older(run, &folder)?) } else { None };
     let rows = store.rows_since(run, &folder)?;
     Ok(Done { walked: report.count(&walked), report, written, skips, removed, rows })
+}
+
+#[cfg(feature = "hud")]
+fn with_view(p: Pipeline) -> Result<Report, minigun::Error> {
+    p.run_with_hud()
+}
+
+/// The command line refuses `--hud` then.
+#[cfg(not(feature = "hud"))]
+fn with_view(p: Pipeline) -> Result<Report, minigun::Error> {
+    p.run()
 }
 
 /// Sends a result on its way: a value to the next step, a skip to its port.

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::books::books_differ;
 use super::launch::{Book, Launch, Node};
-use super::threads::books_differ;
 use crate::defaults;
 use crate::error::Error;
 use crate::failure::{FailedItem, Failure, Fate};
@@ -90,7 +90,7 @@ impl<T: Send + 'static> FeedbackNode<T> {
             if sender.send_run(&mut run).is_err() {
                 return;
             }
-            self.queue.add_sent(items as u64);
+            sender.flush();
             // Only now: they are counted in the queue.
             if let Some(in_flight) = self.frontier.in_flight() {
                 in_flight.leave(items);

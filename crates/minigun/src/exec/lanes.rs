@@ -7,15 +7,15 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::books::balance;
 use super::launch::{Book, Launch, Node};
-use super::threads::balance;
 use super::{ThreadsNode, into_queue};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::graph::{PointId, StageId};
 use crate::in_flight::InFlight;
 use crate::plan::{Executor, KeyOf, Placed, Placement};
-use crate::queue::{Queue, Sender};
+use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::stage::sink::{BoxSink, MakeSink, Sink};
 
@@ -31,11 +31,11 @@ impl<T: Send + 'static> Lanes<T> {
     /// Where `returns`, taken items may come back (see [`Queue::new`]).
     pub(crate) fn new(placement: &Placement<T>, returns: bool) -> Self {
         let (executor, key) = (placement.executor, placement.key.clone());
-        let limit = placement.settings.queue;
         let queues = match &key {
-            None => vec![Arc::new(Queue::new(limit, returns))],
-            Some(_) => Queue::lanes(executor.workers(), limit, returns).into_iter().map(Arc::new).collect(),
+            None => vec![placement.settings.make_queue(returns)],
+            Some(_) => placement.settings.make_lanes(executor.workers(), returns),
         };
+        let queues = queues.into_iter().map(Arc::new).collect();
         Lanes { queues, key, executor }
     }
 
@@ -47,6 +47,11 @@ impl<T: Send + 'static> Lanes<T> {
     /// All of them, of which there is one at least (a block of no workers is not run).
     pub(crate) fn queues(&self) -> &[Arc<Queue<T>>] {
         &self.queues
+    }
+
+    /// How many items they hold together.
+    pub(crate) fn limit(&self) -> usize {
+        self.queues.iter().map(|queue| queue.limit()).sum()
     }
 
     /// Where the stage before pushes its items.
@@ -69,13 +74,16 @@ impl<T: Send + 'static> Lanes<T> {
     }
 
     pub(crate) fn hold(&self) -> Box<dyn Any + Send + Sync> {
-        Box::new(self.queues.iter().map(Sender::new).collect::<Vec<_>>())
+        Box::new(self.queues.iter().map(Queue::hold).collect::<Vec<_>>())
     }
 
-    pub(crate) fn register(&self, shared: &Shared) {
+    pub(crate) fn register(&self, shared: &Shared, stage: StageId) {
+        let (stats, limit) = (shared.stats(stage), self.limit());
         for queue in &self.queues {
             shared.on_halt(Arc::clone(queue) as _);
             shared.on_stop_hurry(queue);
+            let queue = Arc::downgrade(queue);
+            stats.queued_in(limit, queue as _);
         }
     }
 
@@ -157,7 +165,7 @@ impl<T: Send + 'static> Node for KeyedThreads<T> {
     }
 
     fn register(&self, shared: &Shared) {
-        self.lanes.register(shared);
+        self.lanes.register(shared, self.block.stage);
     }
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Where blocks run: one context for each kind of executor, chosen by one factory.
 
+mod books;
 mod feedback;
 mod lanes;
 pub(crate) mod launch;
@@ -16,7 +17,9 @@ use crate::queue::{Queue, Sender};
 use crate::stage::edge::EdgeSink;
 use crate::stage::guard::InlineBlock;
 use crate::stage::letters;
+use crate::stage::pace::paced;
 use crate::stage::sink::{BoxSink, Cx, MakeSink};
+use crate::stage::timed::timed;
 use launch::Node;
 
 pub(crate) use feedback::FeedbackNode;
@@ -68,14 +71,16 @@ impl<T: Send + 'static> Context<T> for InlineContext {
             // The threads before may be several: one of its own serves all keys.
             return Stand::apart(lanes::KeyedThreads::new(block));
         }
+        let rate = block.placement.settings.rate;
+        let head = timed(block.head, block.stage);
         if !block.def.bordered {
             // Its failures are the outer attempt's: nothing stands between.
-            return Stand::within(block.head);
+            return Stand::within(paced(rate, head));
         }
-        Stand::within(Arc::new(move |cx| {
+        let inline: MakeSink<T> = Arc::new(move |cx| {
             Ok(Box::new(InlineBlock {
-                head: (block.head)(cx)?,
-                make: Arc::clone(&block.head),
+                head: head(cx)?,
+                make: Arc::clone(&head),
                 // Once built, it is only ever built again.
                 cx: Cx { again: true, ..cx.clone() },
                 depth: block.def.depth,
@@ -87,7 +92,8 @@ impl<T: Send + 'static> Context<T> for InlineContext {
                 name: Arc::clone(&block.name),
                 seen: 0,
             }))
-        }))
+        });
+        Stand::within(paced(rate, inline))
     }
 }
 
@@ -97,7 +103,7 @@ struct ThreadContext;
 impl<T: Send + 'static> Context<T> for ThreadContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
         if block.nested {
-            return Stand::within(nested::nested(block));
+            return Stand::within(paced(block.placement.settings.rate, nested::nested(block)));
         }
         if block.placement.key.is_some() {
             return Stand::apart(lanes::KeyedThreads::new(block));

@@ -5,13 +5,14 @@
 //! between them never fill and neither side waits for the other in a circle.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use crate::failure::{FailedItem, Failure, Fate, Verdict};
+use crate::meter::Meter;
 use crate::plan::Placed;
 use crate::queue::{Kept, Pop, Queue, Sender, Stopped};
 use crate::shared::{Halt, Shared};
@@ -31,7 +32,13 @@ pub(crate) fn nested<T: Send + 'static>(block: Placed<T>) -> MakeSink<T> {
     Arc::new(move |cx| {
         let exits = block.def.exits.lock().clone();
         let arrivals = exits.iter().map(|exit| exit.open(cx)).collect::<Result<Vec<_>, _>>()?;
-        let inside = Rc::new(Inside { team: RefCell::default(), pending: Cell::new(0) });
+        let inside = Rc::new(Inside {
+            team: RefCell::default(),
+            pending: Cell::new(0),
+            early: RefCell::default(),
+            next: Cell::new(0),
+            sent: Cell::new(0),
+        });
         cx.tx.add(Rc::clone(&inside) as Rc<dyn Outlet>);
         Ok(Box::new(Nested { block: Arc::clone(&block), cx: cx.clone(), arrivals, inside }) as BoxSink<T>)
     })
@@ -51,13 +58,23 @@ struct Inside<T> {
     team: RefCell<Option<Team<T>>>,
     /// Outcomes to come.
     pending: Cell<usize>,
+    /// Outcomes that came before those of earlier items, by the items' numbers; empty where order does not matter.
+    early: RefCell<BTreeMap<u64, Done>>,
+    /// The item whose outcome is next, and the next to be sent.
+    next: Cell<u64>,
+    sent: Cell<u64>,
 }
 
 impl<T> Inside<T> {
+    /// Items that were sent and whose outputs have not gone on.
+    fn under_way(&self) -> usize {
+        self.pending.get() + self.early.borrow().len()
+    }
+
     /// The next outcomes that are there; `None` if there will be none.
-    fn outcomes(&self) -> Option<VecDeque<Outcome>> {
+    fn outcomes(&self) -> Option<Vec<Outcome>> {
         let outcomes = Arc::clone(&self.team.borrow().as_ref()?.outcomes);
-        let mut run = VecDeque::new();
+        let mut run = Vec::new();
         match outcomes.pop(&mut run, usize::MAX) {
             Pop::Run(_) => {
                 self.pending.set(self.pending.get() - run.len());
@@ -76,6 +93,8 @@ impl<T> Outlet for Inside<T> {
     /// A block in front of this one settles before it marks: what came after the mark is all there is.
     fn undo(&self, mark: usize) {
         while self.pending.get() > mark && self.outcomes().is_some() {}
+        self.early.borrow_mut().clear();
+        self.next.set(self.sent.get());
     }
 
     fn publish(&self) -> Result<(), Stopped> {
@@ -94,8 +113,15 @@ struct Team<T> {
 
 /// How an inner item ended, and what it made.
 enum Outcome {
-    Done(Vec<Parcel>, Entries),
+    /// Of the item with this number; `None`: of a thread at its end.
+    Done(Option<u64>, Done),
     Failed(Failure),
+}
+
+/// What an item made.
+struct Done {
+    parcels: Vec<Parcel>,
+    entries: Entries,
 }
 
 impl<T: Send + 'static> Nested<T> {
@@ -103,11 +129,13 @@ impl<T: Send + 'static> Nested<T> {
     fn take_outcomes(&mut self, left: usize) -> Result<(), Failure> {
         let inside = Rc::clone(&self.inside);
         let mut failed = None;
-        while inside.pending.get() > left || (failed.is_some() && inside.pending.get() > 0) {
+        while inside.under_way() > left && inside.pending.get() > 0
+            || (failed.is_some() && inside.pending.get() > 0)
+        {
             let run = inside.outcomes().ok_or("a nested block's threads ended early")?;
             for outcome in run {
                 let arrived = match outcome {
-                    Outcome::Done(parcels, entries) if failed.is_none() => self.arrive(parcels, entries),
+                    Outcome::Done(number, done) if failed.is_none() => self.arrive_in_order(number, done),
                     Outcome::Done(..) => Ok(()),
                     Outcome::Failed(failure) => Err(failure),
                 };
@@ -119,7 +147,21 @@ impl<T: Send + 'static> Nested<T> {
         failed.map_or(Ok(()), Err)
     }
 
-    fn arrive(&mut self, parcels: Vec<Parcel>, entries: Entries) -> Result<(), Failure> {
+    fn arrive_in_order(&mut self, number: Option<u64>, done: Done) -> Result<(), Failure> {
+        let Some(number) = number.filter(|_| self.block.placement.settings.ordered) else {
+            return self.arrive(done);
+        };
+        let inside = Rc::clone(&self.inside);
+        inside.early.borrow_mut().insert(number, done);
+        loop {
+            let next = inside.early.borrow_mut().remove(&inside.next.get());
+            let Some(done) = next else { return Ok(()) };
+            inside.next.set(inside.next.get() + 1);
+            self.arrive(done)?;
+        }
+    }
+
+    fn arrive(&mut self, Done { parcels, entries }: Done) -> Result<(), Failure> {
         self.cx.tx.journal.absorb(entries);
         for parcel in parcels {
             if let Some(arrivals) = self.arrivals.get_mut(parcel.exit as usize) {
@@ -146,6 +188,8 @@ impl<T: Send + 'static> Sink<T> for Nested<T> {
             return Err("a nested block's threads ended early".into());
         }
         self.inside.pending.set(self.inside.pending.get() + 1);
+        self.inside.sent.set(self.inside.sent.get() + 1);
+        self.cx.tx.set_unsettled();
         Ok(())
     }
 
@@ -220,7 +264,11 @@ impl<T: Send + 'static> Team<T> {
                 outer: Arc::clone(&team.outer),
             };
             let name = format!("{}/{worker}", block.name);
-            team.threads.push(thread::Builder::new().name(name).spawn(move || thread.work())?);
+            team.threads.push(thread::Builder::new().name(name).spawn(move || {
+                let run = Arc::clone(&thread.run);
+                let _inside = run.enter(thread.block.stage, worker);
+                thread.work();
+            })?);
         }
         Ok(team)
     }
@@ -263,10 +311,11 @@ impl<T: Send + 'static> Inner<T> {
         let mut attempt = Worker::open(&self.block, &cx);
         cx.tx.journal.commit();
         let mut outside = cx.tx.journal.take();
-        let mut run = VecDeque::new();
+        let mut meter = Meter::new(self.run.clock(), None);
+        let mut run = Vec::new();
         loop {
             let kept = match self.items.pop(&mut run, 1) {
-                Pop::Run(number) => match run.pop_front() {
+                Pop::Run(number) => match run.pop() {
                     Some(item) => Kept { item, number, attempts: 0 },
                     None => continue,
                 },
@@ -280,6 +329,8 @@ impl<T: Send + 'static> Inner<T> {
                 // Every item fails with the cause, so that the outer attempt does.
                 Err(failure) => Some(Outcome::Failed(init_failed(failure))),
             };
+            meter.item();
+            cx.tx.journal.timed(self.block.stage, meter.take());
             if let Some(outcome) = outcome {
                 self.items.done(1);
                 if self.outcomes.send(outcome).is_err() {
@@ -298,7 +349,7 @@ impl<T: Send + 'static> Inner<T> {
                 let committed = cx.tx.commit();
                 debug_assert!(committed.is_ok(), "parcels have no queue to be stopped");
                 cx.tx.journal.take_into(&mut outside);
-                Outcome::Done(parcels.take(), outside)
+                Outcome::Done(None, Done { parcels: parcels.take(), entries: outside })
             }
             Err(failure) => Outcome::Failed(failure),
         };
@@ -323,7 +374,7 @@ impl<T: Send + 'static> Inner<T> {
                 if attempt.cx.tx.commit().is_err() {
                     return Some(Outcome::Failed("the run is stopping".into()));
                 }
-                return Some(self.done(parcels.take(), &journal));
+                return Some(self.done(number, parcels.take(), &journal));
             }
             Err(failure) if failure.is_final(self.block.def.depth) => return Some(self.failed(failure)),
             Err(failure) => failure,
@@ -338,7 +389,7 @@ impl<T: Send + 'static> Inner<T> {
             (Verdict::Skip, _) => {
                 let failed = FailedItem::new(&self.block.name, number, tried, &failure, Fate::Skipped);
                 journal.event(self.block.stage, Happened::Failed(failed));
-                Some(self.done(Vec::new(), &journal))
+                Some(self.done(number, Vec::new(), &journal))
             }
             (Verdict::DeadLetter, Some(item)) => {
                 let failed = FailedItem::new(&self.block.name, number, tried, &failure, Fate::Dead);
@@ -351,17 +402,17 @@ impl<T: Send + 'static> Inner<T> {
                     return Some(Outcome::Failed("the run is stopping".into()));
                 }
                 journal.event(self.block.stage, Happened::Failed(failed));
-                Some(self.done(parcels.take(), &journal))
+                Some(self.done(number, parcels.take(), &journal))
             }
             (Verdict::DeadLetter, None) => Some(self.failed(failure.unkept().after(tried))),
             _ => Some(self.failed(failure.after(tried))),
         }
     }
 
-    fn done(&self, parcels: Vec<Parcel>, journal: &Journal) -> Outcome {
+    fn done(&self, number: u64, parcels: Vec<Parcel>, journal: &Journal) -> Outcome {
         let mut entries = journal.take();
         entries.events.append(&mut self.past.lock());
-        Outcome::Done(parcels, entries)
+        Outcome::Done(Some(number), Done { parcels, entries })
     }
 
     /// The outer attempt fails with this, and what happened to its items is as if it never was.

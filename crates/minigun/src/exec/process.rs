@@ -4,17 +4,23 @@ use std::any::Any;
 use std::sync::Arc;
 
 use super::lanes::{Lanes, launch_threads};
+use super::threads::pass_in_order;
 use super::{Context, Stand, ThreadsNode};
 use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
-use crate::graph::PointId;
+use crate::graph::{PointId, StageId};
 use crate::in_flight::InFlight;
 use crate::plan::{Executor, Placed, Recycle, Settings};
-use crate::process::{self, Arrival, Berth, Desk, Plan, Processes, Slot, SlotBlock, SlotCrew, WorkerProgram};
+use crate::process::{
+    self, Arrival, Berth, Desk, InTurn, Plan, Processes, Slot, SlotBlock, SlotCrew, WorkerProgram,
+};
 use crate::queue::Queue;
 use crate::shared::Shared;
+use crate::stage::turns::Turns;
+use crate::stats::WorkerStats;
 use crate::wire::WireFns;
+use crate::working::Working;
 
 /// Persistent workers, forked once, each serving many items.
 pub(crate) struct ProcessPoolContext;
@@ -62,7 +68,7 @@ impl<T: Send + 'static> ProcessNode<T> {
     fn launch_crew(
         &self,
         queue: &Arc<Queue<T>>,
-        crew: SlotCrew<T>,
+        (crew, figures): (SlotCrew<T>, Vec<Arc<WorkerStats>>),
         number: u32,
         processes: &Arc<Processes>,
         launch: &Launch,
@@ -73,20 +79,33 @@ impl<T: Send + 'static> ProcessNode<T> {
             crew,
             wire: self.wire()?,
             policy: placement.policy,
-            settings: Settings { queue: queue.limit(), ..placement.settings },
+            settings: Settings { queue: Some(queue.limit()), ..placement.settings },
             name: Arc::clone(&self.block.name),
             stage: self.block.stage,
             number,
             fresh: is_fresh(placement.executor),
             keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
             debugged: self.debugged,
+            turns: placement.settings.ordered.then(Turns::new),
         });
         launch.shared.on_stop_hurry(&slots);
-        for (at, slot) in slots.crew.numbers().enumerate() {
+        let stats = launch.shared.stats(self.block.stage);
+        stats.queued_in(self.lanes.limit(), Arc::downgrade(&slots) as _);
+        let mut hands = Vec::new();
+        if let Some(turns) = &slots.turns {
+            hands.extend(figures.iter().map(|_| turns.hand()));
+            self.pass_in_order(queue, turns, launch)?;
+        }
+        let mut hands = hands.into_iter();
+        for (at, (slot, figures)) in slots.crew.numbers().zip(figures).enumerate() {
+            let hand = hands.next();
             let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
             let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
             launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
-                let exits = block.def.exits.lock().clone();
+                let _ended = Ended { shared: &shared, stage: block.stage, worker: &figures };
+                // In an ordered block another thread passes on what comes out.
+                let ordered = slots.turns.is_some();
+                let exits = if ordered { Vec::new() } else { block.def.exits.lock().clone() };
                 let within = slots.queue.in_flight().cloned();
                 let opened = Arrival::open(&shared, &block.name, &exits, within).and_then(|mut arrival| {
                     let letters = arrival.letters(block.letters.as_ref())?;
@@ -99,11 +118,36 @@ impl<T: Send + 'static> ProcessNode<T> {
                 drop(holds);
                 let stats = shared.stats(block.stage);
                 if let Some(desk) = slots.crew.desks.get(at) {
-                    Slot::new(&slots, (slot, desk), &shared, &processes, stats, (arrival, letters)).drive();
+                    let ways = (arrival, letters);
+                    Slot::new(&slots, (slot, desk), &shared, &processes, (stats, &figures), ways).drive();
                 }
+                drop(hand);
             })?;
         }
         Ok(())
+    }
+}
+
+impl<T: Send + 'static> ProcessNode<T> {
+    /// Starts the thread that passes on what the slots hand in.
+    fn pass_in_order(
+        &self,
+        queue: &Arc<Queue<T>>,
+        turns: &Arc<Turns<InTurn>>,
+        launch: &Launch,
+    ) -> Result<(), Error> {
+        let format = self.block.placement.settings.format;
+        let pipeline = launch.shared.name().to_string();
+        let pass = move |arrival: &mut Arrival, number, InTurn { body, attempt }: InTurn| {
+            let of = Working::Item { item: number, attempt };
+            match arrival.outputs(format, &body, of) {
+                Ok(outcome) => Ok(outcome.map_err(|failure| (attempt, failure))),
+                Err(error) => Err(Error::Zygote { pipeline: pipeline.clone(), cause: error.to_string() }),
+            }
+        };
+        let ways = (Arc::clone(turns), Arc::clone(queue));
+        let (name, stage) = (&self.block.name, self.block.stage);
+        pass_in_order(launch, (name, stage), ways, Arc::clone(&self.block.def), pass)
     }
 }
 
@@ -122,6 +166,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         self.debugged = process::is_debugged(&self.block.name, &self.block.stages);
         let program = WorkerProgram {
             block: self.block.def.id,
+            stage: self.block.stage,
             name: Arc::clone(&self.block.name),
             head: Arc::clone(&self.block.head),
             wire: self.wire()?,
@@ -132,10 +177,11 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 memory: placement.settings.recycle.memory,
             },
             limits: placement.settings.limits,
+            timed: self.block.placement.settings.timeout.is_some(),
             debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
         };
         let workers = placement.executor.held_to(plan.limits());
-        self.berth = Some(plan.add(Arc::new(program), workers, hooks.before));
+        self.berth = Some(plan.add(Arc::new(program), (self.block.stage, workers), hooks.before));
         Ok(())
     }
 
@@ -152,7 +198,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
     }
 
     fn register(&self, shared: &Shared) {
-        self.lanes.register(shared);
+        self.lanes.register(shared, self.block.stage);
     }
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
@@ -181,22 +227,41 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         for desk in &desks {
             launch.shared.on_halt(Arc::clone(&desk.event) as _);
         }
+        let figures = launch.shared.stats(self.block.stage).make_workers(workers);
+        let mut workers = desks.into_iter().zip(figures);
         let deaths = Arc::default();
         let groups: Vec<_> = match (self.lanes.by_worker(), self.lanes.queues()) {
             (Some(lanes), _) => {
-                let workers = lanes.iter().zip(desks).enumerate();
-                workers.map(|(at, (lane, desk))| (lane, SlotCrew::new(at, vec![desk], &deaths))).collect()
+                let workers = lanes.iter().zip(workers).enumerate();
+                workers.map(|(at, (lane, worker))| (lane, at, vec![worker])).collect()
             }
-            (None, queues) => queues.iter().take(1).zip([SlotCrew::new(0, desks, &deaths)]).collect(),
+            (None, queues) => {
+                queues.iter().take(1).map(|queue| (queue, 0, workers.by_ref().collect())).collect()
+            }
         };
-        for (queue, crew) in groups {
-            self.launch_crew(queue, crew, berth.number, processes, launch)?;
+        for (queue, first, workers) in groups {
+            let (desks, figures): (Vec<_>, Vec<_>) = workers.into_iter().unzip();
+            let crew = SlotCrew::new(first, desks, &deaths);
+            self.launch_crew(queue, (crew, figures), berth.number, processes, launch)?;
         }
         Ok(())
     }
 
     fn book(&self) -> Option<Arc<dyn Book>> {
         Some(self.lanes.book(self.block.stage, &self.block.name))
+    }
+}
+
+/// Says that a slot is closed, however it ends.
+struct Ended<'a> {
+    shared: &'a Shared,
+    stage: StageId,
+    worker: &'a WorkerStats,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.shared.worker_ended(self.stage, self.worker);
     }
 }
 

@@ -3,11 +3,11 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::books::books_differ;
 use super::into_queue;
-use super::threads::books_differ;
 use crate::error::Error;
 use crate::exec::launch::{Book, Launch, Node};
-use crate::queue::{Queue, Sender};
+use crate::queue::{Hold, Queue};
 use crate::shared::Shared;
 use crate::stage::sink::MakeSink;
 
@@ -15,7 +15,7 @@ pub(crate) struct ReceiverNode<T> {
     queue: Arc<Queue<T>>,
     name: String,
     /// Keeps the queue open until the run has started; dropped with a pipeline that is never run.
-    hold: Sender<T>,
+    _hold: Hold<T>,
 }
 
 struct ReceiverBook<T> {
@@ -25,15 +25,14 @@ struct ReceiverBook<T> {
 
 impl<T: Send + 'static> ReceiverNode<T> {
     pub(crate) fn new(queue: &Arc<Queue<T>>, name: &str) -> (Self, MakeSink<T>) {
-        let node =
-            ReceiverNode { queue: Arc::clone(queue), name: name.to_string(), hold: Sender::new(queue) };
+        let node = ReceiverNode { queue: Arc::clone(queue), name: name.to_string(), _hold: queue.hold() };
         (node, into_queue(queue))
     }
 }
 
 impl<T: Send + 'static> Node for ReceiverNode<T> {
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(self.hold.clone()))
+        Some(Box::new(self.queue.hold()))
     }
 
     fn register(&self, shared: &Shared) {

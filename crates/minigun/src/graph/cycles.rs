@@ -25,7 +25,7 @@ impl Loops {
 impl Graph {
     /// The loops made by `feedback`. Those through each other are one.
     pub(crate) fn loops(&self) -> Loops {
-        let component = components(&self.edges(true));
+        let component = components(&self.arrows(true));
         let (mut loops, mut numbers) = (Loops::default(), BTreeMap::new());
         for (head, info) in self.points.iter().enumerate() {
             if info.through.iter().any(|through| self.goes_back(*through)) {
@@ -44,7 +44,7 @@ impl Graph {
 
     /// A mistake for every circle that does not go through a `feedback`.
     pub(super) fn circles(&self) -> Vec<Mistake> {
-        let component = components(&self.edges(false));
+        let component = components(&self.arrows(false));
         let mut stages: BTreeMap<usize, Vec<String>> = BTreeMap::new();
         let mut points = BTreeMap::<usize, usize>::new();
         for (node, of) in component.iter().enumerate() {
@@ -65,7 +65,7 @@ impl Graph {
     }
 
     /// Which node leads to which: first the points, then the stages.
-    fn edges(&self, with_feedback: bool) -> Vec<Vec<usize>> {
+    fn arrows(&self, with_feedback: bool) -> Vec<Vec<usize>> {
         let mut edges = vec![Vec::new(); self.points.len() + self.stages.len()];
         let stage = |stage: StageId| self.points.len() + stage.0 as usize;
         for (at, info) in self.points.iter().enumerate() {

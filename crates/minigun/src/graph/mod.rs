@@ -1,12 +1,14 @@
 //! The graph as plain data: stages, edges, and what is wrong with them. Nothing here runs.
 
 mod cycles;
+mod drawing;
 mod validate;
 
 use std::fmt;
 
 use crate::limits::{Kind, Limits, Warning};
 
+pub use drawing::Drawing;
 pub(crate) use validate::problems;
 
 /// A stage, numbered in the order in which the pipeline was written.
@@ -126,6 +128,37 @@ pub enum Mistake {
         /// The block's steps.
         block: String,
     },
+    /// `by_key` and `ordered` on one block.
+    OrderedByKey {
+        /// The block's steps.
+        block: String,
+    },
+    /// `skip_on_failure` does not stand right behind a source.
+    NoSource,
+    /// A variable of the environment that cannot be understood.
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A place is configured for a block that the program does not have.
+    UnknownPlace {
+        /// The name in the configuration.
+        name: String,
+        /// The names for which the program asks.
+        known: Vec<String>,
+    },
+    /// A rate at which nothing could ever pass.
+    Rate {
+        /// The stage, or the block's steps.
+        stage: String,
+    },
+    /// An error rate of `dedup_by_approx` that is none.
+    ErrorRate {
+        /// What was given.
+        error: String,
+    },
     /// `before` or `after` does not stand right behind a stage.
     NoStage {
         /// Which of the two.
@@ -140,7 +173,7 @@ impl fmt::Display for Mistake {
                 f,
                 "nothing consumes what comes out of {}: end the flow with `consumer`, `collect`, `fold`, \
                  `router` or `discard`",
-                stages.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(" and ")
+                quoted(stages).join(" and ")
             ),
             Mistake::UnusedPort { port } => write!(
                 f,
@@ -184,11 +217,43 @@ impl fmt::Display for Mistake {
                 "`by_key` on the block of `{block}`: each of its workers serves one item only, whatever its key; place \
                  it in `threads:n` or `processes:n`, or remove `by_key`"
             ),
+            Mistake::OrderedByKey { block } => write!(
+                f,
+                "`by_key` and `ordered` on the block of `{block}`: each of its workers has a queue of its own, between which \
+                 there is no order; remove one of them (by key alone, each worker takes its items in order)"
+            ),
+            Mistake::NoSource => f.write_str(
+                "`skip_on_failure` does not stand right behind a source: write it after `producer`, `source` or \
+                 `lines`; for a block put `skip` on its head",
+            ),
+            Mistake::Variable { name, why } => write!(f, "the environment variable `{name}`: {why}"),
+            Mistake::UnknownPlace { name, known } => {
+                write!(f, "a place is configured for `{name}`, for which the program does not ask: ")?;
+                match known.is_empty() {
+                    true => f.write_str(
+                        "it asks for none; call `Pipeline::executor` where a block's place is open",
+                    ),
+                    false => write!(f, "known are {}", quoted(known).join(", ")),
+                }
+            }
+            Mistake::Rate { stage } => write!(
+                f,
+                "`{stage}` has a rate at which nothing could pass: give it more than 0 items a second, and a burst of \
+                 at least 1"
+            ),
+            Mistake::ErrorRate { error } => write!(
+                f,
+                "`dedup_by_approx` has an error rate of {error}: give it one above 0 and below 1, or use `dedup_by`"
+            ),
             Mistake::NoStage { hook } => {
                 write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")
             }
         }
     }
+}
+
+fn quoted(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| format!("`{name}`")).collect()
 }
 
 impl Graph {
@@ -287,6 +352,20 @@ impl Graph {
         from.sort();
         from.dedup();
         from
+    }
+
+    /// From which stage to which items go, by their numbers; each way once.
+    #[cfg(feature = "hud")]
+    pub(crate) fn edges(&self) -> Vec<(usize, usize)> {
+        let mut edges = Vec::new();
+        for (at, point) in self.points.iter().enumerate() {
+            for from in self.sources(PointId(at as u32)) {
+                edges.extend(point.to.iter().map(|to| (from.0 as usize, to.0 as usize)));
+            }
+        }
+        edges.sort_unstable();
+        edges.dedup();
+        edges
     }
 
     /// Where a block runs, from the outside in.

@@ -5,3 +5,5 @@ pub mod failure {}
 
 #[doc = include_str!("routing.md")]
 pub mod routing {}
+#[doc = include_str!("ruby.md")]
+pub mod ruby {}

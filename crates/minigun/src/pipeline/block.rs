@@ -82,7 +82,10 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         f: impl FnOnce(Flow<T, P::Scope>) -> R,
     ) -> R::Outer {
         let Head { placement, post } = place.head();
-        let (executor, policy, settings) = (placement.executor, placement.policy, placement.settings);
+        let mut placement = placement;
+        let executor = placement.executor;
+        self.home.config.fill(executor, &mut placement.settings, &mut placement.policy);
+        let (policy, settings) = (placement.policy, placement.settings);
         let (def, inner) = self.home.graph(|graph| {
             let outer = self.block.as_ref().map(|block| block.id);
             let def = Arc::new(BlockDef {
@@ -105,8 +108,14 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             if placement.key.is_some() && matches!(executor, Executor::ProcessPerBatch(_)) {
                 graph.mistakes.push(Mistake::FreshWorkers { block: name.clone() });
             }
+            if placement.key.is_some() && settings.ordered {
+                graph.mistakes.push(Mistake::OrderedByKey { block: name.clone() });
+            }
             if post.is_some() {
                 graph.leads_to(inner.id, stage);
+            }
+            if settings.rate.is_some_and(|rate| !rate.is_possible()) {
+                graph.mistakes.push(Mistake::Rate { stage: name.clone() });
             }
             (stage, name, graph.stages_of(def.id))
         });

@@ -1,6 +1,7 @@
 //! Ends of flows whose values are read from the report, and the stages whose state lives in the program.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
@@ -13,8 +14,10 @@ use crate::failure::Failure;
 use crate::graph::Mistake;
 use crate::queue::{Pop, Queue};
 use crate::report::{Outcome, Report, TAKEN};
-use crate::stage::batch::{Batch, Batcher, Rebatch};
+use crate::stage::batch::{Batch, Rebatch};
+use crate::stage::batcher::{Batcher, Batches};
 use crate::stage::output::Output;
+use crate::stage::seen::{Bloom, Seen};
 use crate::stage::step::StepRun;
 
 /// All items of a flow, to be taken from the report. Made by [`Flow::collect`].
@@ -56,8 +59,93 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        let (stage, name) = self.batch_stage("batch", size);
-        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Batch(Batcher::new(size.max(1)))))
+        self.batch_by(Batches::of(size))
+    }
+
+    /// Gathers items into batches by size, age, weight and key, as `batches` says; otherwise as
+    /// [`batch`](Self::batch).
+    ///
+    /// ```
+    /// # use minigun::{Batches, Pipeline};
+    /// let p = Pipeline::new("by key");
+    /// let batches = p
+    ///     .source("numbers", 0..10u32)
+    ///     .batch_by(Batches::of(4).by_key(100, |n: &u32| n % 2))
+    ///     .collect("batches");
+    /// assert_eq!(p.run()?.take(batches), [vec![0, 2, 4, 6], vec![1, 3, 5, 7], vec![8], vec![9]]);
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// A panic of a closure that weighs an item or tells its key ends the run.
+    pub fn batch_by<K>(self, batches: Batches<T, K>) -> Flow<Vec<T>, S>
+    where
+        K: Hash + Eq + Clone + Send + 'static,
+        S: Gathers,
+    {
+        let (stage, name) = self.batch_stage("batch", batches.size());
+        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Batch(Batcher::new(batches.clone()))))
+    }
+
+    /// Keeps the first item of every key and drops the others. Every key is remembered until the end of the run, in the
+    /// program; for a bound on that see [`dedup_by_approx`](Self::dedup_by_approx). On a thread of its own.
+    ///
+    /// ```
+    /// # use minigun::Pipeline;
+    /// let p = Pipeline::new("dedup");
+    /// let firsts = p.source("words", ["ann", "bob", "amy"]).dedup_by(|word| word.chars().next()).collect("firsts");
+    /// assert_eq!(p.run()?.take(firsts), ["ann", "bob"]);
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// A panic of `key` ends the run.
+    pub fn dedup_by<K: Hash + Eq + Send + 'static>(
+        self,
+        key: impl Fn(&T) -> K + Send + Sync + 'static,
+    ) -> Flow<T, S>
+    where
+        S: Gathers,
+    {
+        self.dedup(key, HashSet::new)
+    }
+
+    /// As [`dedup_by`](Self::dedup_by) in a memory of fixed size, at the price of an error: a new key may be taken for
+    /// one that was seen before, and **its item is dropped**. No item passes twice.
+    ///
+    /// While there are at most `keys` different ones, a new key meets that fate with a probability of at most
+    /// `error` (above 0, below 1); beyond that it grows. It takes `1.44 * log2(1 / error)` bits for each of
+    /// `keys`: 1.8 MB for a million keys and 1 in 1000.
+    pub fn dedup_by_approx<K: Hash + Send + 'static>(
+        self,
+        keys: usize,
+        error: f64,
+        key: impl Fn(&T) -> K + Send + Sync + 'static,
+    ) -> Flow<T, S>
+    where
+        S: Gathers,
+    {
+        if !(error > 0.0 && error < 1.0) {
+            self.home.graph(|graph| graph.mistakes.push(Mistake::ErrorRate { error: error.to_string() }));
+        }
+        self.dedup(key, move || Bloom::new(keys, error))
+    }
+
+    fn dedup<K: 'static, N: Seen<K> + 'static>(
+        self,
+        key: impl Fn(&T) -> K + Send + Sync + 'static,
+        make: impl Fn() -> N + Send + Sync + 'static,
+    ) -> Flow<T, S> {
+        let stage = self.home.graph(|graph| graph.unnamed("dedup_by", None));
+        let name = self.home.graph(|graph| graph.name(stage).to_string());
+        let key = Arc::new(key);
+        self.own_thread(stage, &name).step_at(stage, &name, move |_| {
+            let (key, mut seen) = (Arc::clone(&key), make());
+            Ok(move |item, out: &mut Output<T>| {
+                if seen.is_new(key(&item)) {
+                    out.emit(item);
+                }
+                Ok(())
+            })
+        })
     }
 
     fn batch_stage(&self, kind: &'static str, size: usize) -> (crate::graph::StageId, String) {
@@ -96,19 +184,11 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        let value = Arc::new(Mutex::new(Some(init)));
-        let (pipeline, into, f) = (self.home.totals.id(), Arc::clone(&value), Arc::new(Mutex::new(f)));
+        let (pipeline, value) = (self.home.totals.id(), Arc::new(Mutex::new(Some(init))));
+        let (into, f) = (Arc::clone(&value), Arc::new(Mutex::new(Some(f))));
         let _ended = self
             .heavy(name, "fold", move |_| {
-                let (into, f) = (Arc::clone(&into), Arc::clone(&f));
-                Ok(move |item, _: &mut Output<()>| {
-                    let mut into = into.lock();
-                    let Some(value) = into.take() else {
-                        return Err(Failure::from("the folded value was lost in a panic").finally());
-                    };
-                    *into = Some((f.lock())(value, item));
-                    Ok(())
-                })
+                Ok(Fold { value: Arc::clone(&into), f: Arc::clone(&f), at_work: None })
             })
             .ended();
         Folded { pipeline, value }
@@ -131,7 +211,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         let (node, sink) = ReceiverNode::new(&queue, name);
         self.home.add(Some(Box::new(node)));
         self.spot.point.attach(sink);
-        Receiver { queue, run: VecDeque::new(), taken: 0 }
+        Receiver { queue, run: Vec::new().into_iter(), taken: 0 }
     }
 }
 
@@ -142,7 +222,7 @@ impl<T: Send + 'static, S: Scope> Flow<Vec<T>, S> {
         S: Gathers,
     {
         let (stage, name) = self.batch_stage("rebatch", size);
-        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Rebatch(Batcher::new(size.max(1)))))
+        self.own_thread(stage, &name).step_at(stage, &name, move |_| Ok(Rebatch(Batcher::of(size))))
     }
 }
 
@@ -165,10 +245,50 @@ impl<T> StepRun<T, ()> for Gather<T> {
     }
 }
 
+/// A value, and what folds items into it.
+///
+/// Both are at home where the report and the next step, made after a panic elsewhere, find them; at work they are
+/// the step's own.
+struct Fold<A, F> {
+    value: Arc<Mutex<Option<A>>>,
+    f: Arc<Mutex<Option<F>>>,
+    at_work: Option<(A, F)>,
+}
+
+impl<A, F> Fold<A, F> {
+    #[cold]
+    fn begin(&mut self) -> Result<(A, F), Failure> {
+        let (value, f) = (self.value.lock().take(), self.f.lock().take());
+        value.zip(f).ok_or_else(|| Failure::from("the folded value was lost in a panic").finally())
+    }
+}
+
+impl<T, A, F: FnMut(A, T) -> A> StepRun<T, ()> for Fold<A, F> {
+    #[inline]
+    fn run(&mut self, item: T, _: &mut Output<()>) -> Result<(), Failure> {
+        let (value, mut f) = match self.at_work.take() {
+            Some(at_work) => at_work,
+            None => self.begin()?,
+        };
+        let value = f(value, item);
+        self.at_work = Some((value, f));
+        Ok(())
+    }
+}
+
+impl<A, F> Drop for Fold<A, F> {
+    fn drop(&mut self) {
+        if let Some((value, f)) = self.at_work.take() {
+            *self.value.lock() = Some(value);
+            *self.f.lock() = Some(f);
+        }
+    }
+}
+
 /// The receiving end of [`Flow::receiver`]: an iterator that ends when the flow has ended.
 pub struct Receiver<T> {
     queue: Arc<Queue<T>>,
-    run: VecDeque<T>,
+    run: std::vec::IntoIter<T>,
     /// Items of the run that was taken last.
     taken: usize,
 }
@@ -178,15 +298,18 @@ impl<T> Iterator for Receiver<T> {
 
     /// Waits for the next item; `None` when the flow has ended, or the run was stopped by an error.
     fn next(&mut self) -> Option<T> {
-        if self.run.is_empty() {
-            self.queue.done(std::mem::take(&mut self.taken));
-            match self.queue.pop(&mut self.run, usize::MAX) {
-                Pop::Run(_) => self.taken = self.run.len(),
-                Pop::Again(kept) => return Some(kept.item),
-                Pop::End | Pop::Empty(_) | Pop::Rest => return None,
-            }
+        if let Some(item) = self.run.next() {
+            return Some(item);
         }
-        self.run.pop_front()
+        self.queue.done(std::mem::take(&mut self.taken));
+        let mut run = Vec::new();
+        match self.queue.pop(&mut run, usize::MAX) {
+            Pop::Run(_) => self.taken = run.len(),
+            Pop::Again(kept) => return Some(kept.item),
+            Pop::End | Pop::Empty(_) | Pop::Rest => return None,
+        }
+        self.run = run.into_iter();
+        self.run.next()
     }
 }
 

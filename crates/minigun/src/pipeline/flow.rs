@@ -2,15 +2,18 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::home::{At, Home};
 use super::port::Ports;
 use super::scope::{Program, Scope, Worker};
 use crate::exec::ThreadsNode;
 use crate::failure::{Failure, StageResult};
+use crate::gate::Rate;
 use crate::graph::{BlockId, Mistake, StageId};
 use crate::plan::{BlockDef, Spot};
 use crate::stage::output::Output;
+use crate::stage::pace::{Pace, RateStep};
 use crate::stage::sink::Cx;
 use crate::stage::step::{self, Hook, StepHead, StepRun};
 
@@ -26,6 +29,8 @@ pub struct Flow<T, S = Program> {
     pub(crate) spot: Spot<T>,
     pub(crate) block: Option<Arc<BlockDef>>,
     pub(crate) head: Option<StepHead>,
+    /// Of a flow right behind a source: whether the run goes on without that if it fails.
+    pub(crate) source: Option<Arc<AtomicBool>>,
     _scope: PhantomData<fn() -> S>,
 }
 
@@ -45,7 +50,7 @@ impl<T: Clone + Send + 'static, S: Scope> Clone for Flow<T, S> {
 
 impl<T: Send + 'static, S: Scope> Flow<T, S> {
     pub(crate) fn at(home: &Arc<Home>, spot: Spot<T>, block: Option<Arc<BlockDef>>) -> Self {
-        Flow { home: Arc::clone(home), spot, block, head: None, _scope: PhantomData }
+        Flow { home: Arc::clone(home), spot, block, head: None, source: None, _scope: PhantomData }
     }
 
     /// Attaches a step named `name`; `make` builds each worker's own closure.
@@ -320,6 +325,34 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         let open = ports.bind(&At { home: &flow.home, block: flow.block.as_ref(), stage, producer: false });
         let f = Arc::new(f);
         flow.step_at(stage, name, move |cx| Ok(super::port::Ported { f: Arc::clone(&f), ports: open(cx)? }))
+    }
+
+    /// Lets at most `per_second` items pass a second, and up to `burst` at once after a pause (at least 1). In the program
+    /// it waits on a thread of its own, asleep; once the run is stopped, items pass without waiting. A rate that is
+    /// not above 0 is a mistake in the wiring.
+    ///
+    /// ```
+    /// # use minigun::Pipeline;
+    /// let p = Pipeline::new("polite");
+    /// let calls = p.source("calls", 0..50).rate(1000.0, 10).collect("polite calls");
+    /// assert_eq!(p.run()?.take(calls).len(), 50); // after 40 ms, for only 10 did not have to wait
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// Inside a block it counts by itself in each worker process, and its threads keep the rate together. To hold
+    /// back a block's own items, put [`Block::rate`](crate::Block::rate) on its head.
+    pub fn rate(self, per_second: f64, burst: u32) -> Self {
+        let rate = Rate { per_second, burst };
+        let (stage, name) = self.home.graph(|graph| {
+            let stage = graph.unnamed("rate", self.block_id());
+            let name = graph.name(stage).to_string();
+            if !rate.is_possible() {
+                graph.mistakes.push(Mistake::Rate { stage: name.clone() });
+            }
+            (stage, name)
+        });
+        let pace = Pace::new(rate);
+        self.own_thread(stage, &name).step_at(stage, &name, move |cx| Ok(RateStep::new(&pace, cx)))
     }
 
     /// Ends the flow: its items are dropped.

@@ -1,10 +1,12 @@
 //! What a pipeline under construction shares with its flows and ports.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::exec::launch::Node;
 use crate::graph::{Graph, StageId};
 use crate::plan::BlockDef;
+use crate::plan::config::Config;
 use crate::run::draft::{Attached, Draft};
 use crate::stats::Totals;
 use crate::sync::Mutex;
@@ -12,6 +14,9 @@ use crate::sync::Mutex;
 /// Shared by a pipeline and all its flows and ports.
 pub struct Home {
     pub(crate) name: String,
+    pub(crate) config: Config,
+    /// The names for which the program asked where they run.
+    pub(crate) asked: Mutex<BTreeSet<String>>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) draft: Mutex<Draft>,
 }

@@ -17,19 +17,29 @@ pub(crate) mod split;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::sync::Mutex;
 
 use crate::error::Error;
+use crate::events::Event;
 use crate::failure::{FailedItem, StageResult};
+use crate::graph::{Drawing, Mistake};
 use crate::locked::{LockedFile, Temporary};
+use crate::meter::Clock;
+use crate::observe::progress::{self, Progress};
+#[cfg(feature = "tracing")]
+use crate::observe::trace;
 use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
 use crate::stats::Totals;
 use crate::wire::Wire;
 
-use crate::plan::Spot;
+use crate::plan::config::Config;
+use crate::plan::{Executor, Spot};
+#[cfg(feature = "metrics")]
+use crate::run::draft::Attached;
 use crate::run::draft::Draft;
 use home::Home;
 use port::Port;
@@ -41,10 +51,30 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// An empty pipeline. The name is used in errors, reports and process titles.
+    /// An empty pipeline. The name is used in errors, reports and process titles. The environment may have a say in
+    /// some of its numbers, see [`Config`].
     pub fn new(name: impl Into<String>) -> Self {
-        let home = Home { name: name.into(), totals: Totals::new(), draft: Mutex::new(Draft::default()) };
+        Pipeline::configured(name, Config::default())
+    }
+
+    /// An empty pipeline, for which a configuration says what the program leaves open. What the environment says of that
+    /// now is stronger; a variable that cannot be understood is a mistake in the wiring.
+    pub fn configured(name: impl Into<String>, config: Config) -> Self {
+        let (config, mistakes) = config.with_environment();
+        let mut draft = Draft { limits: config.limits(), ..Draft::default() };
+        draft.graph.mistakes = mistakes;
+        let (totals, asked) = (Totals::new(), Mutex::default());
+        let home = Home { name: name.into(), config, asked, totals, draft: Mutex::new(draft) };
         Pipeline { home: Arc::new(home) }
+    }
+
+    /// Where the block of this name is to run: as the configuration or the environment says ([`Config`]), else as
+    /// `otherwise`. The same program gives the same results wherever that is.
+    ///
+    /// A name that is configured and that the program does not ask for is a mistake in the wiring.
+    pub fn executor(&self, name: &str, otherwise: Executor) -> Executor {
+        self.home.asked.lock().insert(name.to_string());
+        self.home.config.executors.get(name).copied().unwrap_or(otherwise)
     }
 
     /// A typed way in for routers: everything sent to the port comes out of the flow.
@@ -147,6 +177,84 @@ impl Pipeline {
         self
     }
 
+    /// Tells `f` of everything rare that happens in the run, one thing after the other, from
+    /// [`RunStarted`](Event::RunStarted) to [`RunEnded`](Event::RunEnded). Several observers are told in the order in
+    /// which they were given; [`Handle::observe`](crate::Handle::observe) adds one to a run under way.
+    ///
+    /// Observers run in the program, on a thread of their own (`mg:observe`), and never hold the run up: if they are
+    /// slower than what happens, up to [`HELD_EVENTS`](crate::defaults::HELD_EVENTS) events wait, and what comes
+    /// then is [`Missed`](Event::Missed), which tells how many. The last event is never missed, and
+    /// [`join`](crate::Running::join) returns when it was told. An observer that has not returned 5 s after the end
+    /// of the run ([`GRACE`](crate::defaults::GRACE)) is left behind, with [`Error::Stuck`]. One that panics is told
+    /// nothing more, and the run's outcome is [`Error::Hook`] if it has no other error.
+    ///
+    /// ```
+    /// # use minigun::{Event, Pipeline};
+    /// let p = Pipeline::new("watched");
+    /// p.observe(|event| if let Event::ItemFailed { item } = event { eprintln!("{}: {}", item.stage, item.error) });
+    /// p.source("numbers", 0..10).discard();
+    /// p.run()?;
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    pub fn observe(&self, f: impl FnMut(&Event) + Send + 'static) -> &Self {
+        self.home.draft.lock().observers.push(Box::new(f));
+        self
+    }
+
+    /// Shows how far the run is, on standard error: bars if that is a terminal, else a line every few seconds and one
+    /// at the end.
+    ///
+    /// Where the source's iterator knows exactly how many items it has, so that its end is known, there is a
+    /// percentage and the time that is left, by what stages made of their items until now; else there are counts and
+    /// rates. Bars are gone when the run is over, before the `after_run` hooks.
+    ///
+    /// `MINIGUN_PROGRESS` in the environment (`auto`, `bars`, `lines`, `off`) has the last word. It says nothing to
+    /// a pipeline that does not ask for progress.
+    ///
+    /// What workers print to standard error stands above the bars. What the program itself prints to the terminal
+    /// meanwhile goes through [`aside`](crate::aside), or the bars may stand in its lines; what is redirected never
+    /// has bars in it.
+    ///
+    /// # Errors
+    /// The run ends with [`Error::Environment`] if the variable says anything else.
+    pub fn progress(&self) -> &Self {
+        self.progress_as(Progress::Auto)
+    }
+
+    /// As [`progress`](Self::progress), in the way that is asked for.
+    pub fn progress_as(&self, progress: Progress) -> &Self {
+        self.home.attach(progress::Attachment::new(progress));
+        self
+    }
+
+    /// Tells the subscriber of `tracing` that is the default one now, on this thread, what happens in the run: a span
+    /// for the run (`run`), its stages (`stage`) and workers (`worker`), and an event for everything
+    /// [rare](Event). Targets are `minigun`, and `minigun::stderr` for the lines that worker processes print.
+    ///
+    /// What closures tell `tracing` stands in the span of their worker where that is a thread. In a worker process
+    /// it is written as a line to the worker's standard error, taken for what it is by the program, not shown there,
+    /// and told to the subscriber in the worker's span, with the target `minigun::worker` and the field `code` for the
+    /// target it had. Its fields are then part of the message; what is above 3 KiB of it is cut off, and the
+    /// closures' own spans stay in the worker. Threads that a closure in a worker process starts by itself use the
+    /// worker's copy of the program's subscriber, which should then write to standard error.
+    #[cfg(feature = "tracing")]
+    pub fn trace(&self) -> &Self {
+        let tracer = trace::Tracer::new();
+        self.home.attach(Arc::new(trace::Attachment(Arc::clone(&tracer))));
+        self.home.draft.lock().observers.push(tracer.observer());
+        self
+    }
+
+    /// By what clock busy time, waiting and latency are measured, for tests: a function that gives the time since
+    /// any fixed moment, on whatever thread and in whatever process it is called. Default: the system's clock.
+    ///
+    /// Deadlines, retries and the run's duration go by the system's clock all the same. In a worker process it
+    /// reads that process's copy of what it captured.
+    pub fn measured_by(&self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> &Self {
+        self.home.draft.lock().clock = Clock::Given(Arc::new(clock));
+        self
+    }
+
     /// SIGINT (the terminal's Ctrl-C) and SIGTERM stop the run, from its first hook to its last. Without this
     /// the library leaves signals alone, and both end the program, and its workers with it.
     ///
@@ -163,6 +271,18 @@ impl Pipeline {
     pub fn handle_signals(&self) -> &Self {
         self.home.draft.lock().signals = true;
         self
+    }
+
+    /// Adds what the run opens and closes.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn attach(&self, attached: Arc<dyn Attached>) {
+        self.home.attach(attached);
+    }
+
+    /// A drawing of what has been built so far, with the workers that blocks ask for. A run's own drawing, with those
+    /// they were given, is at its [`Handle`](crate::Handle::drawing).
+    pub fn drawing(&self) -> Drawing {
+        self.home.graph(|graph| Drawing::new(&self.home.name, graph))
     }
 
     /// Runs the pipeline to its end on this thread's time.
@@ -185,7 +305,13 @@ impl Pipeline {
     /// # Errors
     /// As [`run`](Self::run), as far as they show at the start.
     pub fn start(self) -> Result<Running, Error> {
-        let draft = std::mem::take(&mut *self.home.draft.lock());
+        let mut draft = std::mem::take(&mut *self.home.draft.lock());
+        let asked = self.home.asked.lock();
+        for name in self.home.config.executors.keys().filter(|name| !asked.contains(*name)) {
+            let known = asked.iter().cloned().collect();
+            draft.graph.mistakes.push(Mistake::UnknownPlace { name: name.clone(), known });
+        }
+        drop(asked);
         running::start(&self.home.name, &self.home.totals, draft)
     }
 }

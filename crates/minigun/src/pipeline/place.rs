@@ -14,6 +14,7 @@ use super::port::Port;
 use super::scope::{Program, Scope, Thread, Worker};
 use crate::codec::Format;
 use crate::failure::{Backoff, Last, Policy, StageResult};
+use crate::gate::Rate;
 use crate::plan::hooks::ForkHooks;
 use crate::plan::{Executor, KeyOf, Placement, Settings, key_hash};
 use crate::stage::letters::Dead;
@@ -197,10 +198,35 @@ impl<P, M, K> Block<P, M, K> {
         self
     }
 
+    /// What comes out of the block comes in the order in which its items went in, whatever its workers do:
+    /// an item that takes long, is tried again or loses its worker holds back what is behind it, one that gives
+    /// nothing or is set aside gives up its place. The outputs of one item stay together. Dead letters go out of
+    /// order, as they arise.
+    ///
+    /// What waits is bounded: at most as many items as the block's [queue](Self::queue) holds are under way or wait
+    /// for an earlier one, and none more is given to a worker while what came from worker processes and waits exceeds 8 MiB.
+    pub fn ordered(mut self) -> Self {
+        self.settings.ordered = true;
+        self
+    }
+
+    /// The block begins at most `per_second` items a second, all its workers together, and after a pause up to
+    /// `burst` at once (at least 1). Who waits for that sleeps. Further attempts at an item are not counted: they have
+    /// their [`Backoff`]. Once the run is stopped, what is still in the queue is no longer held back.
+    ///
+    /// A block inside another one counts by itself in each of that one's workers. A rate that is not above 0 is a
+    /// mistake in the wiring. See [`Flow::rate`](crate::Flow::rate) for a step of its own.
+    pub fn rate(mut self, per_second: f64, burst: u32) -> Self {
+        self.settings.rate = Some(Rate { per_second, burst });
+        self
+    }
+
     /// The queue before the block holds at most `items`, those that wait for another attempt included.
-    /// Default: 1024. At least 1.
+    /// At least 1. Default: 1024, or more of small items that own no memory
+    /// ([`queue_items`](crate::defaults::queue_items)).
     pub fn queue(mut self, items: usize) -> Self {
-        self.settings.queue = items.max(1);
+        self.settings.queue = Some(items.max(1));
+        self.settings.said.queue = true;
         self
     }
 }
@@ -257,6 +283,7 @@ impl<P, K> Block<P, Once, K> {
     /// apart (see [`crash_attempts`](Self::crash_attempts)).
     pub fn retry(mut self, attempts: u32, backoff: Backoff) -> Block<P, Kept, K> {
         self.policy.attempts = attempts;
+        self.settings.said.attempts = true;
         self.policy.backoff = backoff;
         self.keeping(Kept(()))
     }
@@ -305,6 +332,7 @@ impl<P, M, K> Block<P, M, K> {
         P: ProcessBlock,
     {
         self.settings.max_restarts = deaths;
+        self.settings.said.max_restarts = true;
         self
     }
 
@@ -315,6 +343,7 @@ impl<P, M, K> Block<P, M, K> {
         P: ProcessBlock,
     {
         self.settings.crash_attempts = deaths.max(1);
+        self.settings.said.crash_attempts = true;
         self
     }
 
@@ -330,6 +359,7 @@ impl<P, M, K> Block<P, M, K> {
         P: ProcessBlock,
     {
         self.settings.timeout = Some(limit);
+        self.settings.said.timeout = true;
         self
     }
 
@@ -339,6 +369,7 @@ impl<P, M, K> Block<P, M, K> {
         P: ProcessBlock,
     {
         self.settings.grace = grace;
+        self.settings.said.grace = true;
         self
     }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::home::{At, Home};
 use super::scope::{Crosses, Program};
-use crate::exec::source::{Emit, Lent, Open};
+use crate::exec::source::{Lent, Open};
 use crate::failure::Failure;
 use crate::graph::{Mistake, StageId};
 use crate::plan::{BlockDef, Spot};
+use crate::stage::emit::Emit;
 use crate::stage::output::Output;
 use crate::stage::step::StepRun;
 
@@ -63,7 +64,7 @@ impl<V> PortOutput for Output<V> {
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
-        self.sink().finish()
+        self.finish()
     }
 
     fn load(&mut self) -> usize {
@@ -90,10 +91,7 @@ impl<V: Crosses<S> + Send + 'static, S> Ports<S> for Port<V> {
         self.home.graph(|graph| graph.send(at.stage, self.spot.id));
         let make = BlockDef::way_out(at.block, self.spot.make(), V::wire());
         if at.producer {
-            let (stage, name) = (at.stage, at.home.graph(|graph| Arc::from(graph.name(at.stage))));
-            return Box::new(move |cx| {
-                Ok(Output::new(Emit::open(&make, cx, stage, &name)?, Arc::clone(&cx.run)))
-            });
+            return Box::new(move |cx| Ok(Output::of_producer(Emit::open(&make, cx)?, Arc::clone(&cx.run))));
         }
         Box::new(move |cx| Ok(Output::new(make(cx)?, Arc::clone(&cx.run))))
     }

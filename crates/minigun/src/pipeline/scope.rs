@@ -28,7 +28,7 @@ impl Scope for Task {}
 #[diagnostic::on_unimplemented(
     message = "items cannot be gathered inside a block",
     label = "this step keeps items while others pass; it cannot stand inside a block",
-    note = "put `batch`, `rebatch`, `fold`, `collect` and `receiver` before or after the block: a worker that died would take what they hold with it",
+    note = "put `batch`, `rebatch`, `dedup_by`, `fold`, `collect` and `receiver` before or after the block: a worker that died would take what they hold with it",
     note = "what a block counts and gathers goes into `counter` and `collector` handles"
 )]
 pub trait Gathers: Scope {}

@@ -3,6 +3,7 @@
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use minigun_os::Pid;
 
@@ -13,10 +14,12 @@ use super::scope::Program;
 use crate::exec::ThreadsNode;
 use crate::exec::source::SourceNode;
 use crate::failure::{Failure, StageResult};
+use crate::graph::{Mistake, StageId};
 use crate::plan::Spot;
 use crate::queue;
 use crate::stage::output::Output;
 use crate::stats::made_here;
+use crate::sync::Mutex;
 
 impl Pipeline {
     /// Items that a closure emits, on a thread of its own.
@@ -33,7 +36,7 @@ impl Pipeline {
         name: &str,
         f: impl FnOnce(&mut Output<U>) -> R + Send + 'static,
     ) -> Flow<U> {
-        self.producer_to(name, (), |out, ()| f(out))
+        self.produce(name, (), move |out, (), _| f(out).into_result())
     }
 
     /// As [`producer`](Self::producer), and may also send to the declared ports, which it is lent in the shape in which
@@ -69,18 +72,34 @@ impl Pipeline {
         U: Send + 'static,
         R: StageResult,
     {
+        self.produce(name, ports, move |out, ports, _| f(out, ports).into_result())
+    }
+
+    fn produce<P, U: Send + 'static>(
+        &self,
+        name: &str,
+        ports: P,
+        f: impl FnOnce(&mut Output<U>, &mut P::Outputs, StageId) -> Result<(), Failure> + Send + 'static,
+    ) -> Flow<U>
+    where
+        P: Ports<Program>,
+    {
+        let skips = Arc::new(AtomicBool::new(false));
         let (stage, spot) = self.home.graph(|graph| {
             let stage = graph.stage(name, "source", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
         self.home.add(Some(Box::new(SourceNode {
-            produce: Box::new(move |out, ports| f(out, ports).into_result()),
+            produce: Box::new(move |out, ports| f(out, ports, stage)),
             ports: lend(ports, &self.home, stage),
             head: spot.make(),
             stage,
             name: name.into(),
+            skips: Arc::clone(&skips),
         })));
-        Flow::at(&self.home, spot, None)
+        let mut flow = Flow::at(&self.home, spot, None);
+        flow.source = Some(skips);
+        flow
     }
 
     /// The items of an iterator.
@@ -96,12 +115,20 @@ impl Pipeline {
     where
         I: IntoIterator<Item: Send + 'static>,
     {
-        self.producer(name, move |out| {
-            for item in make() {
+        self.produce(name, (), move |out, (), stage| {
+            let items = make().into_iter();
+            // How much there is to do, for whoever looks at the run.
+            if let (least, Some(most)) = items.size_hint()
+                && least == most
+            {
+                out.run().stats(stage).expect(most as u64);
+            }
+            for item in items {
                 if out.try_emit(item).is_err() {
                     break;
                 }
             }
+            Ok(())
         })
     }
 
@@ -133,10 +160,34 @@ impl Pipeline {
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
         self.home.add(Some(Box::new(ThreadsNode::channel(&queue, &spot, stage, name))));
-        (
-            Sender { inner: queue::Sender::new(&queue), owner: Pid::current() },
-            Flow::at(&self.home, spot, None),
-        )
+        (Sender::new(queue, Pid::current()), Flow::at(&self.home, spot, None))
+    }
+}
+
+impl<T: Send + 'static> Flow<T> {
+    /// If the source just written fails, by an error or a panic, the run goes on without it: what it had emitted counts,
+    /// the other sources go on, and the report names it among its failures as skipped (the item number is how many it
+    /// had emitted). Without this a source that fails ends the run.
+    ///
+    /// ```
+    /// # use minigun::Pipeline;
+    /// let p = Pipeline::new("mirrors");
+    /// let near = p.lines("near", "/nowhere/near.txt").skip_on_failure();
+    /// let far = p.source("far", ["a line".to_string()]);
+    /// let lines = near.merge(far).collect("lines");
+    /// let mut report = p.run()?;
+    /// assert_eq!(report.take(lines), ["a line"]);
+    /// assert!(report.stage("near").is_some_and(|near| near.failures[0].error.contains("/nowhere/near.txt")));
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// Behind anything but a source it is a mistake in the wiring: what fails in a block is for the policy on its head.
+    pub fn skip_on_failure(self) -> Self {
+        match &self.source {
+            Some(skips) => skips.store(true, Ordering::Relaxed),
+            None => self.home.graph(|graph| graph.mistakes.push(Mistake::NoSource)),
+        }
+        self
     }
 }
 
@@ -167,17 +218,22 @@ fn emit_lines(
 /// In a worker process there is nobody to receive, unless the pipeline itself was made there: `send` gives the
 /// item back.
 pub struct Sender<T> {
-    inner: queue::Sender<T>,
+    queue: Arc<queue::Queue<T>>,
+    inner: Mutex<queue::Sender<T>>,
     owner: Pid,
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender { inner: self.inner.clone(), owner: self.owner }
+        Sender::new(Arc::clone(&self.queue), self.owner)
     }
 }
 
 impl<T> Sender<T> {
+    fn new(queue: Arc<queue::Queue<T>>, owner: Pid) -> Self {
+        Sender { inner: Mutex::new(queue::Sender::new(&queue)), queue, owner }
+    }
+
     /// Sends one item, waiting while the channel is full.
     ///
     /// # Errors
@@ -186,6 +242,6 @@ impl<T> Sender<T> {
         if !made_here(self.owner) {
             return Err(item);
         }
-        self.inner.send(item)
+        self.inner.lock().send(item)
     }
 }

@@ -1,6 +1,7 @@
 //! What the builder decided about each block, for the contexts that will run it.
 
 mod block;
+pub(crate) mod config;
 pub(crate) mod hooks;
 mod key;
 mod placement;

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::BlockDef;
+use super::config::Said;
 use super::hooks::ForkHooks;
 use super::key::KeyOf;
 use crate::codec::Format;
 use crate::defaults;
 use crate::error::Error;
 use crate::failure::Policy;
+use crate::gate::{Gate, Rate};
 use crate::graph::{PointId, StageId};
 use crate::limits::{Kind, Limits};
+use crate::queue::Queue;
 use crate::stage::Keep;
 use crate::stage::letters::MakeLetters;
 use crate::stage::sink::MakeSink;
@@ -122,7 +125,8 @@ pub fn cores() -> usize {
 /// What a block's head says besides place and policy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    pub(crate) queue: usize,
+    /// Items in the queue before it; by default as many as suit its items.
+    pub(crate) queue: Option<usize>,
     pub(crate) format: Format,
     pub(crate) max_restarts: u32,
     pub(crate) window: Duration,
@@ -132,6 +136,10 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     pub(crate) recycle: Recycle,
     pub(crate) limits: WorkerLimits,
+    /// Items leave in the order in which they came.
+    pub(crate) ordered: bool,
+    pub(crate) rate: Option<Rate>,
+    pub(crate) said: Said,
 }
 
 /// When a worker process is replaced by a new one.
@@ -153,10 +161,17 @@ pub(crate) struct WorkerLimits {
     pub(crate) nice: Option<i32>,
 }
 
+impl Settings {
+    /// How many items of type `T` the queue before the block holds.
+    pub(crate) fn queue_of<T>(&self) -> usize {
+        self.queue.unwrap_or_else(defaults::queue_items::<T>)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            queue: defaults::QUEUE_ITEMS,
+            queue: None,
             format: Format::default(),
             max_restarts: defaults::MAX_RESTARTS,
             window: defaults::RESTART_WINDOW,
@@ -166,11 +181,25 @@ impl Default for Settings {
             grace: defaults::GRACE,
             recycle: Recycle::default(),
             limits: WorkerLimits::default(),
+            ordered: false,
+            rate: None,
+            said: Said::default(),
         }
     }
 }
 
 impl Settings {
+    /// The queue in front of the block's workers; taken items may come back where it `returns`.
+    pub(crate) fn make_queue<T>(&self, returns: bool) -> Queue<T> {
+        let limit = self.queue_of::<T>();
+        Queue::gated(limit, returns, Gate::of(self.rate, self.ordered.then_some(limit)))
+    }
+
+    /// The queues of workers that have one each, which together hold what the one would, and keep its rate together.
+    pub(crate) fn make_lanes<T>(&self, count: usize, returns: bool) -> Vec<Queue<T>> {
+        Queue::lanes(count, self.queue_of::<T>(), returns, Gate::of(self.rate, None).as_ref())
+    }
+
     /// The settings made that only a process of its own can enforce.
     pub(crate) fn need_process(&self) -> impl Iterator<Item = &'static str> {
         let WorkerLimits { memory, cpu, nice } = self.limits;

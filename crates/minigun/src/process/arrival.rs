@@ -12,7 +12,7 @@ use crate::in_flight::InFlight;
 use crate::queue::Stopped;
 use crate::shared::Shared;
 use crate::stage::attempt::guarded;
-use crate::stage::exit::{Arrivals, Exit};
+use crate::stage::exit::{Arrivals, Exit, Parcel};
 use crate::stage::letters::{self, Letters, MakeLetters};
 use crate::stage::sink::Cx;
 use crate::working::Working;
@@ -51,6 +51,24 @@ impl Arrival {
         outcome
     }
 
+    /// As [`outputs`](Self::outputs), of an attempt that a thread of the program made.
+    pub(crate) fn parcels(&mut self, parcels: Vec<Parcel>, of: Working) -> Result<(), Failure> {
+        // The thread records for its attempts otherwise.
+        let _recording = self.cx.tx.journal.enter();
+        self.cx.tx.journal.works_at(of);
+        let exits = &mut self.exits;
+        let arrived = guarded(|| {
+            for parcel in parcels {
+                if let Some(arrivals) = exits.get_mut(usize::from(parcel.exit)) {
+                    arrivals.parcel(parcel.items)?;
+                }
+            }
+            exits.iter_mut().try_for_each(|exit| exit.settle())
+        });
+        self.cx.tx.journal.works_at(Working::Nothing);
+        arrived.map_err(|failure| self.undone(failure))
+    }
+
     fn take_outputs(&mut self, format: Format, body: &[u8]) -> Result<Result<(), Failure>, FrameError> {
         let mut fields = Fields(body);
         while !fields.is_empty() {
@@ -63,7 +81,8 @@ impl Arrival {
             }
         }
         // Threads nested behind an exit may still be at it: the item is not through before they are.
-        for exit in &mut self.exits {
+        let unsettled = self.cx.tx.is_unsettled();
+        for exit in self.exits.iter_mut().filter(|_| unsettled) {
             if let Err(failure) = guarded(|| exit.settle()) {
                 return Ok(Err(self.undone(failure)));
             }
@@ -92,6 +111,12 @@ impl Arrival {
             shared.settle(&self.cx.tx.journal);
         }
         committed
+    }
+
+    /// Committed figures reach the shared books.
+    pub(crate) fn flush(&self, shared: &Shared) {
+        self.cx.tx.flush();
+        shared.settle(&self.cx.tx.journal);
     }
 
     /// The slot ends: so do the light steps behind its exits.

@@ -2,13 +2,15 @@
 //!
 //! One byte for every item in flight. The program offers; the worker claims by moving `OFFERED` to `RUNNING`,
 //! so the program can take an item back by moving `OFFERED` to `REVOKED`: whoever moves first has it. When
-//! a worker died, its `RUNNING` byte names the item that killed it. Beside the bytes each worker has one word: when
-//! it began the item it runs.
+//! a worker died, its `RUNNING` byte names the item that killed it. Beside the bytes each worker has two words: when
+//! it began the item it runs, and its process number.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use minigun_os::Pid;
 
 use crate::defaults::WINDOW_ITEMS;
 
@@ -16,6 +18,9 @@ const OFFERED: u8 = 1;
 const RUNNING: u8 = 2;
 const DONE: u8 = 3;
 const REVOKED: u8 = 4;
+
+/// Words of one worker.
+const WORDS: usize = 2;
 
 /// The claims of every worker slot of a run.
 pub(crate) struct Board {
@@ -36,7 +41,7 @@ pub(crate) struct Claims {
 impl Board {
     /// A board for `slots` workers; made before the fork, so that all processes share it.
     pub(crate) fn new(slots: usize) -> std::io::Result<Arc<Self>> {
-        let memory = minigun_os::Board::new(slots, slots * WINDOW_ITEMS)?;
+        let memory = minigun_os::Board::new(slots * WORDS, slots * WINDOW_ITEMS)?;
         Ok(Arc::new(Board { memory, epoch: Instant::now() }))
     }
 
@@ -51,7 +56,21 @@ impl Claims {
     }
 
     fn word(&self) -> &AtomicU64 {
-        &self.board.memory.words()[self.slot]
+        &self.board.memory.words()[self.slot * WORDS]
+    }
+
+    fn number(&self) -> &AtomicU64 {
+        &self.board.memory.words()[self.slot * WORDS + 1]
+    }
+
+    /// By the worker: it is this process. By the program, before it forks one: it is none yet.
+    pub(crate) fn is_process(&self, pid: Option<Pid>) {
+        self.number().store(pid.map_or(0, |pid| pid.get().into()), Ordering::Relaxed);
+    }
+
+    /// The worker's process number, from its first words on until the next is forked.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        u32::try_from(self.number().load(Ordering::Relaxed)).ok().filter(|pid| *pid != 0)
     }
 
     /// By the worker: it begins an item now.

@@ -26,6 +26,8 @@ pub(crate) struct Link {
     pub(crate) killed: Option<Killed>,
     /// When it had begun the item for which it was told to die.
     pub(crate) overdue: Option<Instant>,
+    /// Bytes that came from it and were not told yet.
+    received: u64,
     /// It may be in a debugger: nothing that it owes has a deadline.
     pub(crate) unhurried: bool,
 }
@@ -62,6 +64,7 @@ impl Link {
             heard: Instant::now(),
             killed: None,
             overdue: None,
+            received: 0,
             unhurried,
         };
         link.deadline = link.within(defaults::HELLO_BOUND);
@@ -147,6 +150,7 @@ impl Link {
                 Ok(0) => return Input::End,
                 Ok(count) => {
                     self.reader.received(count);
+                    self.received += count as u64;
                     self.heard = Instant::now();
                     return Input::Some;
                 }
@@ -156,6 +160,11 @@ impl Link {
                 Err(_) => return Input::End,
             }
         }
+    }
+
+    /// Bytes that came since the last call.
+    pub(crate) fn take_received(&mut self) -> u64 {
+        std::mem::take(&mut self.received)
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Frame<'_>>, FrameError> {

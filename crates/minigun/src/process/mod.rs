@@ -9,7 +9,7 @@
 //! | `worker`, `outbox` | the worker's loop, and its results on their way back |
 //! | `fuzz` | what arrives on a socket, for the fuzz targets |
 //! | `limits`, `term` | what a worker may use, and its stop for a debugger; how long it serves |
-//! | `stderr`, `cause` | what workers print; why one died |
+//! | `stderr`, `speaker`, `cause` | what workers print, and who is told; why one died |
 //! | `slot`, `crew`, `link`, `pace`, `arrival` | the program's side of one worker, and what slots share |
 
 mod arrival;
@@ -26,6 +26,7 @@ mod outbox;
 mod pace;
 mod protocol;
 mod slot;
+mod speaker;
 mod stderr;
 mod term;
 mod worker;
@@ -39,6 +40,7 @@ use minigun_os::child;
 
 use crate::defaults::{ANSWER_BOUND, GRACE};
 use crate::error::Error;
+use crate::graph::StageId;
 use crate::limits::Limits;
 use crate::plan::hooks::ForkHook;
 use crate::shared::{Halt, Shared};
@@ -48,7 +50,8 @@ use board::Board;
 use cause::OomWatch;
 pub(crate) use crew::{Desk, SlotCrew};
 pub(crate) use limits::is_debugged;
-pub(crate) use slot::{Slot, SlotBlock};
+pub(crate) use slot::{InTurn, Slot, SlotBlock};
+use speaker::Speaker;
 use stderr::{Ears, Listener};
 pub(crate) use worker::{Serve, WorkerProgram};
 use zygote::{Seat, WorkerProcess, ZygoteError, Zygotes, remedy};
@@ -57,7 +60,8 @@ use zygote::{Seat, WorkerProcess, ZygoteError, Zygotes, remedy};
 pub(crate) struct Plan {
     shared: Arc<Shared>,
     programs: Vec<(Arc<dyn Serve>, usize)>,
-    slots: usize,
+    /// The stage and the place for which each slot works.
+    slots: Vec<(StageId, usize)>,
     before_fork: Vec<ForkHook>,
     board: Arc<OnceLock<Arc<Board>>>,
 }
@@ -83,20 +87,24 @@ impl Plan {
         Plan {
             shared: Arc::clone(shared),
             programs: Vec::new(),
-            slots: 0,
+            slots: Vec::new(),
             before_fork: Vec::new(),
             board: Arc::default(),
         }
     }
 
-    /// A block needs `slots` workers that run `program`, and these hooks run before they can be forked.
-    pub(crate) fn add(&mut self, program: Arc<dyn Serve>, slots: usize, before_fork: Vec<ForkHook>) -> Berth {
+    /// A stage's block needs `slots` workers that run `program`, and these hooks run before they can be forked.
+    pub(crate) fn add(
+        &mut self,
+        program: Arc<dyn Serve>,
+        (stage, slots): (StageId, usize),
+        before_fork: Vec<ForkHook>,
+    ) -> Berth {
         self.before_fork.extend(before_fork);
-        let berth =
-            Berth { number: self.programs.len() as u32, first: self.slots, board: Arc::clone(&self.board) };
-        self.programs.push((program, self.slots));
-        self.slots += slots;
-        berth
+        let (number, first) = (self.programs.len() as u32, self.slots.len());
+        self.programs.push((program, first));
+        self.slots.extend((0..slots).map(|place| (stage, place)));
+        Berth { number, first, board: Arc::clone(&self.board) }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -119,10 +127,17 @@ impl Plan {
             pipeline: name.clone(),
             cause: cause.to_string(),
         };
-        let board = Board::new(self.slots).map_err(|error| refused(&self.shared, "mmap", &error))?;
+        let board = Board::new(self.slots.len()).map_err(|error| refused(&self.shared, "mmap", &error))?;
         let board = Arc::clone(self.board.get_or_init(|| board));
         self.shared.share_stop().map_err(|error| refused(&self.shared, "mmap", &error))?;
-        let (ears, writers) = Ears::new(self.slots).map_err(|error| refused(&self.shared, "pipe", &error))?;
+        let ears = Ears::new(self.slots.len()).map_err(|error| refused(&self.shared, "pipe", &error));
+        let (mut ears, writers) = ears?;
+        ears.know(self.slots.iter().enumerate().map(|(slot, (stage, place))| Speaker {
+            run: Arc::clone(&self.shared),
+            stage: *stage,
+            place: *place,
+            claims: board.slot(slot),
+        }));
         let writers = Arc::new(writers);
         let firsts = self.programs.iter().map(|(_, first)| *first).collect();
         let (programs, shared, pipes) = (self.programs, Arc::clone(&self.shared), Arc::clone(&writers));

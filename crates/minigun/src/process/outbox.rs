@@ -7,7 +7,6 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
 use minigun_os::Socket;
 
@@ -15,9 +14,11 @@ use super::frame::{self, FrameError, HEADER, Kind};
 use super::protocol::{self, ItemOutcome, Work};
 use crate::defaults::{FRAME_BYTES, RESULT_WAIT};
 use crate::failure::Failure;
+use crate::graph::StageId;
 use crate::journal::{Entries, Journal};
+use crate::meter::Meter;
 use crate::stage::exit::WireOut;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// A worker's results that were not sent yet.
 pub(crate) struct Outbox {
@@ -42,6 +43,10 @@ struct Waiting {
     told: u64,
     /// Results wait while an item runs: the sender is to look after them.
     at_risk: bool,
+    /// They did so since the sender last looked.
+    stirred: bool,
+    /// The sender waits to be called.
+    parked: bool,
     /// The other thread could not send: the worker must end.
     broken: bool,
 }
@@ -52,14 +57,14 @@ impl Outbox {
         Outbox { shared: Arc::new(shared), has_sender: false }
     }
 
-    /// Adds an item's result with what its attempt held back and recorded.
+    /// Adds an item's result with what its attempt held back and recorded; `busy` if another item follows at once.
     pub(crate) fn add(
         &mut self,
         index: u64,
         outcome: Result<(), Failure>,
         out: &WireOut,
         journal: &Journal,
-        started: Instant,
+        busy: bool,
     ) -> Result<(), Lost> {
         let mut waiting = self.shared.waiting.lock();
         if !waiting.frame.is_empty() && waiting.frame.len() + out.len() > FRAME_BYTES {
@@ -76,30 +81,49 @@ impl Outbox {
             Ok(()) => out.take(bytes),
             Err(failure) => bytes.extend_from_slice(&protocol::encode_failure(&failure)),
         })?;
-        waiting.work.nanos += started.elapsed().as_nanos() as u64;
-        waiting.work.items += 1;
-        Ok(())
+        waiting.passed = index + 1;
+        Self::look_after(&self.shared, &mut self.has_sender, waiting, busy)
     }
 
-    /// Everything below `index` has been dealt with; `busy` if another item follows at once.
+    /// Adds what was measured of the stage's items.
+    pub(crate) fn timed(&mut self, stage: StageId, meter: &mut Meter) {
+        let timing = meter.take();
+        let mut waiting = self.shared.waiting.lock();
+        waiting.work.nanos += timing.busy;
+        waiting.work.items += timing.items();
+        waiting.entries.timed(stage, timing);
+    }
+
+    /// Everything below `index` has been dealt with, without a result; `busy` if another item follows at once.
     pub(crate) fn passed(&mut self, index: u64, busy: bool) -> Result<(), Lost> {
         let mut waiting = self.shared.waiting.lock();
         waiting.passed = index;
+        Self::look_after(&self.shared, &mut self.has_sender, waiting, busy)
+    }
+
+    fn look_after(
+        shared: &Arc<Shared>,
+        has_sender: &mut bool,
+        mut waiting: MutexGuard<'_, Waiting>,
+        busy: bool,
+    ) -> Result<(), Lost> {
         if waiting.broken {
             return Err(Lost::Io);
         }
         if waiting.frame.len() > FRAME_BYTES {
-            return self.shared.send(&mut waiting);
+            return shared.send(&mut waiting);
         }
         if busy && !waiting.at_risk && !waiting.frame.is_empty() {
             waiting.at_risk = true;
-            if self.has_sender {
-                self.shared.wake.notify_one();
-            } else {
-                let shared = Arc::clone(&self.shared);
+            waiting.stirred = true;
+            if !*has_sender {
+                let shared = Arc::clone(shared);
                 // Without the thread results only come later, so its failure to start is no failure.
                 drop(thread::Builder::new().name("mg:results".into()).spawn(move || shared.watch()));
-                self.has_sender = true;
+                *has_sender = true;
+            } else if waiting.parked {
+                waiting.parked = false;
+                shared.wake.notify_one();
             }
         }
         Ok(())
@@ -142,18 +166,23 @@ impl Shared {
         Ok(())
     }
 
-    /// The sender's life: whenever results are at risk, it gives the worker a moment to send them itself.
+    /// The sender's life: it looks twice in the time that a result may wait, and sends what it saw before. A worker
+    /// that is quick does so itself meanwhile, and need not call: only one that sat idle has to.
     fn watch(&self) {
         let mut waiting = self.waiting.lock();
         loop {
-            while !waiting.at_risk {
-                self.wake.wait(&mut waiting);
-            }
             let told = waiting.told;
-            self.wake.wait_for(&mut waiting, RESULT_WAIT);
-            if waiting.at_risk && waiting.told == told && self.send(&mut waiting).is_err() {
-                waiting.broken = true;
-                return;
+            self.wake.wait_for(&mut waiting, RESULT_WAIT / 2);
+            if waiting.at_risk && waiting.told == told {
+                if self.send(&mut waiting).is_err() {
+                    waiting.broken = true;
+                    return;
+                }
+            } else if !waiting.at_risk && !std::mem::take(&mut waiting.stirred) {
+                waiting.parked = true;
+                while waiting.parked {
+                    self.wake.wait(&mut waiting);
+                }
             }
         }
     }

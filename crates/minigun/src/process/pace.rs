@@ -45,19 +45,23 @@ fn learn(average: &mut Option<f64>, news: f64) {
 mod tests {
     use super::*;
 
+    fn work(nanos: u64, items: u64) -> Work {
+        Work { nanos, items, ..Work::default() }
+    }
+
     #[test]
     fn frames_hold_a_millisecond_of_work_or_64_kib() {
         let mut pace = Pace::default();
         assert_eq!(pace.items(), 1, "nothing is known yet");
-        pace.worked(Work { nanos: 10_000, items: 1 });
+        pace.worked(work(10_000, 1));
         assert_eq!(pace.items(), 100);
         pace.encoded(1, 32 << 10);
         assert_eq!(pace.items(), 2);
         let mut slow = Pace::default();
-        slow.worked(Work { nanos: 5_000_000_000, items: 1 });
+        slow.worked(work(5_000_000_000, 1));
         assert_eq!(slow.items(), 1);
         let mut quick = Pace::default();
-        quick.worked(Work { nanos: 0, items: 100 });
+        quick.worked(work(0, 100));
         assert_eq!(quick.items(), WINDOW_ITEMS / 2);
     }
 }

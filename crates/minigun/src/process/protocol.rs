@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::frame::{Fields, FrameError};
 use crate::failure::{Failure, FailureKind};
 use crate::graph::StageId;
-use crate::journal::{Entries, Event};
+use crate::journal::{Entries, Event, Timed};
 use crate::stats::Totals;
 use crate::working::Working;
 
@@ -86,11 +86,12 @@ pub(crate) fn next_output<'a>(fields: &mut Fields<'a>) -> Result<(u16, &'a [u8])
 /// What a worker committed, and how long it worked.
 #[derive(Serialize, Deserialize)]
 struct Journal {
-    steps: Vec<(StageId, u64, u64)>,
+    steps: Vec<(StageId, u64, u64, u64)>,
     counts: Vec<(u32, u64)>,
     collected: Vec<(u32, Vec<u8>)>,
     events: Vec<Event>,
     appended: Vec<(OsString, Vec<u64>)>,
+    times: Vec<Timed>,
     work: Work,
 }
 
@@ -99,6 +100,8 @@ struct Journal {
 pub(crate) struct Work {
     pub(crate) nanos: u64,
     pub(crate) items: u64,
+    /// The most memory that the worker has had, in bytes; told at its end, else 0.
+    pub(crate) peak: u64,
 }
 
 /// Encodes a journal. Collected values that cannot be encoded fail.
@@ -117,6 +120,7 @@ pub(crate) fn encode_journal(entries: Entries, work: Work, out: &mut Vec<u8>) ->
         collected,
         events: entries.events,
         appended: appended.collect(),
+        times: entries.times,
         work,
     };
     let bytes = postcard::to_stdvec(&journal)
@@ -143,6 +147,7 @@ pub(crate) fn decode_journal(bytes: &[u8], totals: &Totals) -> Result<(Entries, 
         collected,
         events: journal.events,
         appended: appended.collect(),
+        times: journal.times,
     };
     Ok((entries, journal.work))
 }

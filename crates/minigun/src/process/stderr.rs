@@ -5,6 +5,9 @@
 //! dead worker's last words takes them from the pipe itself, under the slot's lock, which is never held over a
 //! write: a program whose standard error is blocked learns of deaths all the same. Nobody waits for the end of
 //! a pipe, because a grandchild may hold it.
+//!
+//! What is read is told as events, too, where somebody observes the run. A line that begins with [`FORWARDED`] is
+//! the engine's own (what code in a worker told `tracing`): it becomes an event and is not shown.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,8 +17,10 @@ use std::time::{Duration, Instant};
 
 use minigun_os::{Event, Interest, Pid, PipeReader, PipeWriter, Watch, pipe, poll};
 
+use super::speaker::Speaker;
 use crate::defaults::{GRACE, LAST_WORDS_BYTES};
 use crate::error::Error;
+use crate::events::FORWARDED;
 use crate::shared::Shared;
 use crate::sync::{Condvar, Mutex};
 
@@ -47,6 +52,7 @@ pub(crate) struct Ears {
 struct Ear {
     pipe: PipeReader,
     heard: Mutex<Heard>,
+    speaker: Option<Speaker>,
 }
 
 /// What one slot's worker has printed.
@@ -57,6 +63,8 @@ struct Heard {
     dropped: usize,
     /// The end of what the present worker printed.
     tail: Vec<u8>,
+    /// What there is of the present line.
+    line: Vec<u8>,
     mid_line: bool,
     /// No process holds the other end any more.
     ended: bool,
@@ -68,7 +76,7 @@ impl Ears {
         let (mut ears, mut writers) = (Vec::with_capacity(slots), Vec::with_capacity(slots));
         for _ in 0..slots {
             let (pipe, writer) = pipe()?;
-            ears.push(Ear { pipe, heard: Mutex::default() });
+            ears.push(Ear { pipe, heard: Mutex::default(), speaker: None });
             writers.push(writer);
         }
         let ears = Ears {
@@ -79,6 +87,13 @@ impl Ears {
             changed: Condvar::new(),
         };
         Ok((ears, writers))
+    }
+
+    /// Who the slots' workers are.
+    pub(crate) fn know(&mut self, speakers: impl IntoIterator<Item = Speaker>) {
+        for (ear, speaker) in self.slots.iter_mut().zip(speakers) {
+            ear.speaker = Some(speaker);
+        }
     }
 }
 
@@ -96,7 +111,7 @@ impl Listener {
         let (theirs, run) = (Arc::clone(&ears), Arc::clone(run));
         let thread = thread::Builder::new().name("mg:stderr".to_string()).spawn(move || {
             let over = Over(&theirs);
-            if let Err(error) = theirs.listen() {
+            if let Err(error) = theirs.listen(&run) {
                 // Unread pipes would fill, and workers wait in them for ever.
                 let cause = format!("reading the standard error of workers: {error}");
                 run.fail(Error::Zygote { pipeline: run.name().to_string(), cause });
@@ -160,13 +175,13 @@ impl Ears {
     }
 
     /// The thread's life: shows what was read, and reads when all of it is shown.
-    fn listen(&self) -> io::Result<()> {
+    fn listen(&self, run: &Shared) -> io::Result<()> {
         let mut out = Out::default();
         loop {
             // First the call, then what it may be about: one that comes in between is not lost.
             self.call.clear()?;
             if self.closing.load(Ordering::Acquire) {
-                return self.finish(out);
+                return self.finish(out, run);
             }
             if out.is_empty() {
                 self.slots.iter().for_each(|ear| ear.heard.lock().show(&mut out));
@@ -177,7 +192,7 @@ impl Ears {
                 let mut watches = [Watch::new(&self.call, Interest::Read), Watch::standard_error()];
                 poll(&mut watches, None)?;
                 if watches[1].is_ready() {
-                    out.write();
+                    run.aside(&mut || out.write());
                 }
             }
         }
@@ -191,14 +206,14 @@ impl Ears {
         poll(&mut watches, None)?;
         for (watch, ear) in watches.iter().skip(1).zip(&open) {
             if watch.is_ready() {
-                ear.heard.lock().read(&ear.pipe, READ);
+                ear.heard.lock().read(&ear.pipe, READ, ear.speaker.as_ref());
             }
         }
         Ok(())
     }
 
     /// All workers have ended: what is left is shown, if standard error takes it in time.
-    fn finish(&self, mut out: Out) -> io::Result<()> {
+    fn finish(&self, mut out: Out, run: &Shared) -> io::Result<()> {
         let until = Instant::now() + GRACE;
         for ear in &self.slots {
             let _ = ear.worker_ended();
@@ -209,7 +224,7 @@ impl Ears {
             if poll(&mut watches, Some(until.saturating_duration_since(Instant::now())))? == 0 {
                 break;
             }
-            out.write();
+            run.aside(&mut || out.write());
         }
         Ok(())
     }
@@ -219,7 +234,8 @@ impl Ear {
     /// Takes what the worker left in the pipe; the end of what it printed, and whether there is something to show.
     fn worker_ended(&self) -> (String, bool) {
         let mut heard = self.heard.lock();
-        heard.read(&self.pipe, DRAIN);
+        heard.read(&self.pipe, DRAIN, self.speaker.as_ref());
+        heard.end_line(self.speaker.as_ref());
         if std::mem::take(&mut heard.mid_line) {
             heard.unshown.push(b'\n');
         }
@@ -230,7 +246,7 @@ impl Ear {
 
 impl Heard {
     /// Reads what is there, about `most` bytes of it.
-    fn read(&mut self, pipe: &PipeReader, most: usize) {
+    fn read(&mut self, pipe: &PipeReader, most: usize, speaker: Option<&Speaker>) {
         let mut buffer = [0; READ];
         let mut taken = 0;
         while taken < most && !self.ended {
@@ -238,7 +254,7 @@ impl Heard {
                 Ok(0) => self.ended = true,
                 Ok(count) => {
                     taken += count;
-                    self.add(&buffer[..count]);
+                    self.hear(&buffer[..count], speaker);
                 }
                 Err(error) => {
                     // Anything but an empty pipe means that there will be nothing more to read.
@@ -247,6 +263,26 @@ impl Heard {
                 }
             }
         }
+    }
+
+    /// Line by line: what is forwarded is told, everything else is told and shown.
+    fn hear(&mut self, bytes: &[u8], speaker: Option<&Speaker>) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if self.line.first() != Some(&FORWARDED) {
+                self.add(piece);
+            }
+            if piece.ends_with(b"\n") || self.line.len() > PART {
+                self.end_line(speaker);
+            }
+        }
+    }
+
+    fn end_line(&mut self, speaker: Option<&Speaker>) {
+        if let Some(speaker) = speaker.filter(|_| !self.line.is_empty()) {
+            speaker.says(&self.line);
+        }
+        self.line.clear();
     }
 
     fn add(&mut self, bytes: &[u8]) {
@@ -331,6 +367,7 @@ impl Out {
 mod tests {
     use super::*;
     use crate::limits::Limits;
+    use crate::meter::Clock;
     use crate::stats::Totals;
 
     fn shown(heard: &mut Heard) -> String {
@@ -341,7 +378,8 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_told_to_end_when_it_has_hardly_begun_hears_it() {
-        let run = Shared::new("brief".to_string(), Totals::new(), 0, Limits::default());
+        let run =
+            Shared::new("brief".to_string(), Totals::new(), Vec::new(), Limits::default(), Clock::default());
         for round in 0..2000 {
             let (ears, _writers) = Ears::new(1).unwrap();
             let listener = Listener::start(ears, &run).unwrap();

@@ -22,10 +22,10 @@ impl Term {
         Term { items: recycle.items.unwrap_or(u64::MAX), memory: recycle.memory, looked: None, over: false }
     }
 
-    /// An item was run that had begun at `now`.
-    pub(crate) fn served(&mut self, now: Instant) {
+    /// An item was run.
+    pub(crate) fn served(&mut self) {
         self.items -= 1;
-        self.over = self.items == 0 || self.has_grown(now);
+        self.over = self.items == 0 || self.has_grown();
     }
 
     /// Its successor should take over.
@@ -33,8 +33,9 @@ impl Term {
         self.over
     }
 
-    fn has_grown(&mut self, now: Instant) -> bool {
+    fn has_grown(&mut self) -> bool {
         let Some(most) = self.memory else { return false };
+        let now = Instant::now();
         if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK) {
             return false;
         }
@@ -50,17 +51,16 @@ mod tests {
 
     #[test]
     fn a_term_ends_with_its_last_item_or_when_memory_is_above_its_limit() {
-        let now = Instant::now();
         let mut term = Term::new(Recycle { items: Some(2), memory: None });
-        term.served(now);
+        term.served();
         assert!(!term.is_over());
-        term.served(now);
+        term.served();
         assert!(term.is_over());
         let mut small = Term::new(Recycle { items: None, memory: Some(1) });
-        small.served(now);
+        small.served();
         assert!(small.is_over());
         let mut large = Term::new(Recycle { items: None, memory: Some(1 << 60) });
-        large.served(now);
+        large.served();
         assert!(!large.is_over());
     }
 }

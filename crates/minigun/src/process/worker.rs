@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use minigun_os::Socket;
+use minigun_os::{Pid, Socket, procfs};
 
 use super::board::Claims;
 use super::frame::{self, Fields, FrameError, Kind, Reader};
@@ -13,8 +13,9 @@ use super::protocol::{self, Work};
 use super::term::Term;
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
-use crate::graph::BlockId;
+use crate::graph::{BlockId, StageId};
 use crate::journal;
+use crate::meter::{Meter, Waits, waiting};
 use crate::plan::hooks::ForkHook;
 use crate::plan::{Recycle, WorkerLimits};
 use crate::shared::Shared;
@@ -28,6 +29,8 @@ use crate::working::Working;
 /// What every worker of a block runs, made before the fork.
 pub(crate) struct WorkerProgram<T> {
     pub(crate) block: BlockId,
+    /// The stage on which the block's books are kept.
+    pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,
     pub(crate) head: MakeSink<T>,
     pub(crate) wire: WireFns<T>,
@@ -37,6 +40,8 @@ pub(crate) struct WorkerProgram<T> {
     /// When the worker ends by itself.
     pub(crate) recycle: Recycle,
     pub(crate) limits: WorkerLimits,
+    /// Its items have a deadline: the program must know when each was begun.
+    pub(crate) timed: bool,
     /// The block's name, if its workers stop for a debugger.
     pub(crate) debugged: Option<Arc<str>>,
 }
@@ -55,6 +60,7 @@ const CUT_OFF: i32 = 2;
 impl<T: Send + 'static> Serve for WorkerProgram<T> {
     fn serve(&self, socket: Socket, claims: &Claims, run: &Arc<Shared>, after_fork: &[ForkHook]) -> i32 {
         let socket = Arc::new(socket);
+        claims.is_process(Some(Pid::current()));
         match self.start(&socket, run, after_fork).and_then(|ready| match ready {
             Some((attempt, out)) => self.serve_items(&socket, claims, attempt, &out),
             None => Ok(ORDERLY),
@@ -79,6 +85,8 @@ impl<T: Send + 'static> WorkerProgram<T> {
             limits::await_debugger(block);
         }
         send(socket, Kind::Hello, 0, &[])?;
+        // For the worker's whole life.
+        std::mem::forget(run.enter(self.stage, 0));
         // A run may have been started inside an attempt of another one.
         journal::leave_behind();
         stats::take_misuse();
@@ -121,9 +129,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
         let mut reader = Reader::default();
         let mut outbox = Outbox::new(socket);
         let mut term = Term::new(self.recycle);
+        let mut meter = Meter::new(attempt.cx.run.clock(), None);
         'life: loop {
             if !reader.has_frame() {
-                let received = socket.read(reader.room())?;
+                let received = waiting(Waits::ForInput, || socket.read(reader.room()))?;
                 if received == 0 {
                     return Ok(CUT_OFF);
                 }
@@ -136,9 +145,11 @@ impl<T: Send + 'static> WorkerProgram<T> {
                     let (mut index, mut items) = (frame.number, Fields(frame.payload));
                     while !items.is_empty() {
                         let (at, item) = protocol::next_item(&mut items)?;
+                        let last = items.is_empty();
                         if claims.claim(index) {
-                            let started = Instant::now();
-                            claims.begin(started);
+                            if self.timed {
+                                claims.begin(Instant::now());
+                            }
                             let outcome = self.item(&mut attempt, item, at);
                             if outcome.is_err() {
                                 // What a panic left behind is let go.
@@ -146,19 +157,28 @@ impl<T: Send + 'static> WorkerProgram<T> {
                             }
                             // Before its result is sent: a death from here on is not this item's doing.
                             claims.done(index);
-                            claims.rest();
-                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, started)?;
-                            term.served(started);
+                            if self.timed {
+                                claims.rest();
+                            }
+                            let due = meter.item();
+                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, !last)?;
+                            if due {
+                                outbox.timed(self.stage, &mut meter);
+                            }
+                            term.served();
+                        } else {
+                            outbox.passed(index + 1, !last)?;
                         }
                         index += 1;
-                        outbox.passed(index, !items.is_empty())?;
                         if term.is_over() {
+                            outbox.timed(self.stage, &mut meter);
                             outbox.flush()?;
                             // What it does not begin is for others, and its hooks have a bound from now on.
                             send(socket, Kind::End, 0, &[])?;
                             break 'life;
                         }
                     }
+                    outbox.timed(self.stage, &mut meter);
                     outbox.flush()?;
                 }
                 Kind::End => break,
@@ -172,7 +192,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
         let mut bye = Vec::new();
         let mut journaled = Ok(());
         protocol::block(&mut bye, |bytes| {
-            journaled = protocol::encode_journal(journal.take(), Work::default(), bytes);
+            let mut entries = journal.take();
+            entries.timed(self.stage, meter.take());
+            let work = Work { peak: procfs::peak_memory().unwrap_or(0), ..Work::default() };
+            journaled = protocol::encode_journal(entries, work, bytes);
         })?;
         if let Err(failure) = finished.and(journaled) {
             bye.extend_from_slice(&protocol::encode_failure(&failure));

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use super::handle::Handle;
 use crate::error::Error;
+use crate::events::Observer;
 use crate::exec::launch::Node;
 use crate::graph::Graph;
 use crate::limits::Limits;
 use crate::locked::Temporary;
+use crate::meter::Clock;
 use crate::plan::hooks::Hooks;
 
 /// What the builder gathered.
@@ -21,12 +24,27 @@ pub(crate) struct Draft {
     pub(crate) limits: Limits,
     /// SIGINT and SIGTERM stop the run.
     pub(crate) signals: bool,
+    pub(crate) observers: Vec<Observer>,
+    /// By which times are measured.
+    pub(crate) clock: Clock,
 }
 
 /// Something beside the graph that a run opens at its start and closes at its end.
 pub(crate) trait Attached: Send + Sync {
+    /// Before the fork: what workers are to know of it.
+    fn prepare(&self, handle: &Handle) -> Result<(), Error> {
+        let _ = handle;
+        Ok(())
+    }
+
     /// After the fork, so that no worker process inherits what it opens.
     fn open(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// After all of them are open: for what looks at the run.
+    fn begin(&self, handle: &Handle) -> Result<(), Error> {
+        let _ = handle;
         Ok(())
     }
 

@@ -4,9 +4,10 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use crate::defaults;
 use crate::error::Error;
+use crate::events::{Event, Observing};
 use crate::exec::launch::Crew;
 use crate::failure::StopCause;
-use crate::graph::Graph;
+use crate::graph::{Drawing, Graph};
 use crate::process::Processes;
 use crate::report::{self, StageReport};
 use crate::shared::Shared;
@@ -34,6 +35,21 @@ impl Handle {
     /// different moments. Workers report with their results, threads after every run of items they took.
     pub fn stats(&self) -> Vec<StageReport> {
         report::stages(&self.0.shared, &self.0.graph)
+    }
+
+    /// Tells `f` of what happens in the run from now on, until the returned value is dropped or the run is over; see
+    /// [`Pipeline::observe`](crate::Pipeline::observe).
+    ///
+    /// # Errors
+    /// [`Error::Thread`] if the observers' thread cannot be started.
+    pub fn observe(&self, f: impl FnMut(&Event) + Send + 'static) -> Result<Observing, Error> {
+        let stage = || "an observer".to_string();
+        self.0.shared.bus().subscribe(Box::new(f)).map_err(|source| Error::Thread { stage: stage(), source })
+    }
+
+    /// A drawing of the run: its stages, where they run, and with how many workers.
+    pub fn drawing(&self) -> Drawing {
+        Drawing::new(self.0.shared.name(), &self.0.graph)
     }
 
     /// Asks the run to end early: producers are told, what is in flight is finished and committed, and the

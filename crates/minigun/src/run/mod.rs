@@ -3,5 +3,7 @@
 pub(crate) mod draft;
 pub(crate) mod exit;
 pub(crate) mod handle;
+#[cfg(feature = "hud")]
+pub(crate) mod last_call;
 pub(crate) mod running;
 mod signals;

@@ -9,6 +9,7 @@ use super::handle::{Controls, Handle};
 use super::signals::{self, Signals};
 use crate::defaults;
 use crate::error::Error;
+use crate::events::{Closed, Event, Observer, Observing};
 use crate::exec::launch::{Book, Crew, Launch};
 use crate::failure::Failure;
 use crate::graph;
@@ -43,12 +44,15 @@ struct Inner {
     hooks: Mutex<Hooks>,
     signals: Option<Signals>,
     temporaries: Vec<Temporary>,
+    /// The observers that were there before the run, to its end.
+    observing: Vec<Observing>,
     started: Instant,
 }
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
 pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
-    let Draft { mut graph, nodes, mut hooks, attached, temporaries, limits, signals } = draft;
+    let Draft { mut graph, nodes, mut hooks, attached, temporaries, limits, signals, observers, clock } =
+        draft;
     let mistakes = graph::problems(&graph);
     if !mistakes.is_empty() {
         return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
@@ -57,7 +61,9 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
     if cfg!(panic = "abort") {
         warnings.push(Warning::PanicAborts);
     }
-    let shared = Shared::new(name.to_string(), Arc::clone(totals), graph.stages.len(), limits);
+    let names = graph.stages.iter().map(|stage| stage.name.clone()).collect();
+    let shared = Shared::new(name.to_string(), Arc::clone(totals), names, limits, clock);
+    let observing = observe(&shared, observers, &warnings)?;
     let mut nodes = nodes;
     let mut plan = Plan::new(&shared);
     for node in &mut nodes {
@@ -91,8 +97,12 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         hooks: Mutex::default(),
         signals,
         temporaries,
+        observing,
         started: Instant::now(),
     };
+    if let Err(error) = inner.attached.iter().try_for_each(|attached| attached.prepare(&handle)) {
+        shared.fail(error);
+    }
     shared.set_on_failure(std::mem::take(&mut hooks.on_failure));
     let before_run = std::mem::take(&mut hooks.before_run);
     let before_fork = std::mem::take(&mut hooks.before_fork);
@@ -114,9 +124,12 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         Err(error) => shared.fail(error),
     }
     if !shared.is_halted()
-        && let Err(error) = inner.attached.iter().try_for_each(|attached| attached.open())
+        && let Err(error) = open(&inner.attached, &handle)
     {
         shared.fail(error);
+    }
+    if let Err(source) = shared.bus().open() {
+        shared.fail(Error::Thread { stage: OBSERVER.to_string(), source });
     }
     shared.on_halt(Arc::clone(&crew) as _);
     for node in &nodes {
@@ -133,6 +146,25 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         }
     }
     Ok(Running { handle, inner: Some(inner) })
+}
+
+fn open(attached: &[Arc<dyn Attached>], handle: &Handle) -> Result<(), Error> {
+    attached.iter().try_for_each(|attached| attached.open())?;
+    attached.iter().try_for_each(|attached| attached.begin(handle))
+}
+
+/// What observers are called in errors.
+const OBSERVER: &str = "an observer";
+
+/// The observers are told of the beginning. Their thread starts after the fork.
+fn observe(shared: &Shared, observers: Vec<Observer>, warnings: &[Warning]) -> Result<Vec<Observing>, Error> {
+    let joined = observers.into_iter().map(|observer| shared.bus().subscribe(observer)).collect();
+    let observing = Result::map_err(joined, |source| Error::Thread { stage: OBSERVER.to_string(), source })?;
+    shared.bus().tell(|| Event::RunStarted { pipeline: shared.name().into(), run: shared.run() });
+    for warning in warnings {
+        shared.bus().tell(|| Event::Warned { warning: warning.clone() });
+    }
+    Ok(observing)
 }
 
 fn hooked(hook: &'static str, f: impl FnOnce() -> Result<(), Failure>) -> Result<(), Error> {
@@ -190,7 +222,7 @@ impl Drop for Running {
 impl Inner {
     fn finish(self, handle: &Handle) -> Result<Report, Error> {
         let Controls { shared, crew, graph, .. } = &*handle.0;
-        let stuck = crew.join(shared, defaults::GRACE);
+        let mut stuck = crew.join(shared, defaults::GRACE);
         if let Some(processes) = &self.processes
             && let Err(error) = processes.close(shared)
         {
@@ -229,7 +261,14 @@ impl Inner {
         }
         report.set_stopped(shared.stopped());
         shared.over();
-        let error = shared.take_error();
+        let mut error = shared.take_error();
+        let (elapsed, cause) = (self.started.elapsed(), error.as_ref().map(ToString::to_string));
+        match shared.bus().close(|| Event::RunEnded { elapsed, error: cause }, defaults::GRACE) {
+            Closed::Well => {}
+            Closed::Panicked(cause) => drop(error.get_or_insert(Error::Hook { hook: "observe", cause })),
+            Closed::Stuck => stuck.push(OBSERVER.to_string()),
+        }
+        drop(self.observing);
         if stuck.is_empty() {
             return error.map_or(Ok(report), Err);
         }

@@ -5,6 +5,8 @@
 
 #[cfg(unix)]
 pub(super) use unix::{Signals, end_program};
+#[cfg(all(unix, feature = "hud"))]
+pub(super) use unix::{enter, is_kept, keep_default, leave, listening};
 
 #[cfg(not(unix))]
 pub(super) use elsewhere::{Signals, end_program};
@@ -110,22 +112,25 @@ mod unix {
     /// Ends the program at once, as if by that signal, whatever its threads hold: nothing is flushed, nothing
     /// is dropped. Workers see its end.
     pub(in crate::run) fn end_program(signal: i32) -> ! {
+        #[cfg(feature = "hud")]
+        crate::run::last_call::the_end();
         signal_hook::low_level::exit(code(signal).into())
     }
 
-    /// Runs that listen now.
+    /// Runs that listen now, and others.
     static LISTENING: Mutex<usize> = Mutex::new(0);
 
     /// No run listens: a signal whose action had been the default does what it did.
     static NOBODY: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
-    fn enter() {
+    /// Somebody listens from here on, until [`leave`].
+    pub(in crate::run) fn enter() {
         let mut listening = LISTENING.lock();
         *listening += 1;
         NOBODY.store(false, Ordering::SeqCst);
     }
 
-    fn leave() {
+    pub(in crate::run) fn leave() {
         let mut listening = LISTENING.lock();
         *listening -= 1;
         NOBODY.store(*listening == 0, Ordering::SeqCst);
@@ -133,8 +138,25 @@ mod unix {
 
     /// `signal-hook` never gives a signal back, and without actions it would do nothing any more: the default
     /// is acted out. Once for each signal: from then on it has a handler.
-    fn keep_default(signal: i32) -> io::Result<()> {
-        flag::register_conditional_default(signal, Arc::clone(&NOBODY)).map(drop)
+    pub(in crate::run) fn keep_default(signal: i32) -> io::Result<()> {
+        flag::register_conditional_default(signal, Arc::clone(&NOBODY))?;
+        KEPT.lock().push(signal);
+        Ok(())
+    }
+
+    /// Signals whose default is acted out.
+    static KEPT: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+    /// The signal's handler acts out its default where nobody listens.
+    #[cfg(feature = "hud")]
+    pub(in crate::run) fn is_kept(signal: i32) -> bool {
+        KEPT.lock().contains(&signal)
+    }
+
+    /// How many listen now.
+    #[cfg(feature = "hud")]
+    pub(in crate::run) fn listening() -> usize {
+        *LISTENING.lock()
     }
 }
 

@@ -1,10 +1,17 @@
 //! Attempts at items: each runs through the worker's sinks as one transaction, and a panic is an error.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::time::Instant;
+use std::vec::Drain;
 
-use super::sink::{BoxSink, Cx, MakeSink};
+use super::edge::Edge;
+use super::sink::{BoxSink, Broken, Cx, MakeSink, Series};
+use super::tx::Tx;
 use crate::failure::Failure;
 pub(crate) use crate::failure::guarded;
+use crate::meter::Meter;
 use crate::working::Working;
 
 /// One worker's steps, ready to be tried on items.
@@ -24,6 +31,11 @@ impl<T> Attempt<T> {
         Ok(Attempt { make, cx, head, broken: false })
     }
 
+    /// Where items go, if the steps are nothing but the way into a queue.
+    pub(crate) fn edge(&self) -> Option<Rc<Edge<T>>> {
+        self.head.edge()
+    }
+
     /// Tries one item. On success its outputs are held back, ready to be committed; on failure nothing of
     /// it is left.
     pub(crate) fn run(&mut self, item: T, at: Working) -> Result<(), Failure> {
@@ -33,11 +45,25 @@ impl<T> Attempt<T> {
         outcome
     }
 
-    /// Lets go of what the steps have gathered, as an attempt of its own.
+    /// When the steps let go of what they keep, though nothing more may arrive.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.head.due()
+    }
+
+    /// It is that time. As [`run`](Self::run), of no item.
+    pub(crate) fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
+        self.of_no_item(|head| head.ripen(now))
+    }
+
+    /// Lets go of what the steps have gathered. As [`run`](Self::run), of no item.
     pub(crate) fn rest(&mut self) -> Result<(), Failure> {
+        self.of_no_item(|head| head.rest())
+    }
+
+    fn of_no_item(&mut self, f: impl FnOnce(&mut BoxSink<T>) -> Result<(), Failure>) -> Result<(), Failure> {
         self.cx.tx.journal.works_at(Working::Rest);
-        let outcome = self.attempted(|head| {
-            head.rest()?;
+        let outcome = self.caught(|head, _| {
+            f(head)?;
             head.settle()
         });
         self.cx.tx.journal.works_at(Working::Nothing);
@@ -45,31 +71,64 @@ impl<T> Attempt<T> {
     }
 
     fn tried(&mut self, item: T) -> Result<(), Failure> {
-        if self.broken {
-            self.rebuild()?;
-        }
-        self.attempted(|head| {
+        self.mend()?;
+        self.caught(|head, tx| {
             head.push(item)?;
-            head.settle()
+            if tx.is_unsettled() { head.settle() } else { Ok(()) }
         })
     }
 
-    fn attempted(&mut self, f: impl FnOnce(&mut BoxSink<T>) -> Result<(), Failure>) -> Result<(), Failure> {
-        let head = &mut self.head;
-        let outcome = catch_unwind(AssertUnwindSafe(|| f(head)));
-        match outcome {
+    /// What fails is undone.
+    fn caught(&mut self, f: impl FnOnce(&mut BoxSink<T>, &Tx) -> Result<(), Failure>) -> Result<(), Failure> {
+        let (head, tx) = (&mut self.head, &*self.cx.tx);
+        match catch_unwind(AssertUnwindSafe(|| f(head, tx))) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(failure)) => {
-                self.cx.tx.undo();
-                self.broken = self.cx.tx.take_broken();
-                Err(failure)
-            }
-            Err(payload) => {
-                self.cx.tx.undo();
-                self.broken = true;
-                Err(self.cx.tx.panicked(payload))
-            }
+            Ok(Err(failure)) => Err(self.failed(failure)),
+            Err(payload) => Err(self.panicked(payload)),
         }
+    }
+
+    /// First attempts at the items of a run, each committed for itself; `first` is the number of the first. Gives
+    /// the number of the item that comes next and, if it went no further, why; behind it the rest of the run is left.
+    pub(crate) fn run_all(
+        &mut self,
+        run: &mut Drain<'_, T>,
+        first: u64,
+        meter: &mut Meter,
+    ) -> (u64, Result<(), Broken>) {
+        if let Err(failure) = self.mend() {
+            // It stands for the first item, which is tried by nobody then.
+            drop(run.next());
+            return (first, Err(failure.into()));
+        }
+        let (head, cx) = (&mut self.head, &self.cx);
+        let mut series = Series { tx: &cx.tx, run: &cx.run, meter, number: first };
+        let outcome = catch_unwind(AssertUnwindSafe(|| head.push_run(run, &mut series)));
+        let number = series.number;
+        self.cx.tx.journal.works_at(Working::Nothing);
+        let outcome = match outcome {
+            Ok(Err(Broken::Failed(failure))) => Err(self.failed(failure).into()),
+            Ok(other) => other,
+            Err(payload) => Err(self.panicked(payload).into()),
+        };
+        (number, outcome)
+    }
+
+    /// After a panic the steps are made anew.
+    fn mend(&mut self) -> Result<(), Failure> {
+        if self.broken { self.rebuild() } else { Ok(()) }
+    }
+
+    fn failed(&mut self, failure: Failure) -> Failure {
+        self.cx.tx.undo();
+        self.broken = self.cx.tx.take_broken();
+        failure
+    }
+
+    fn panicked(&mut self, payload: Box<dyn Any + Send>) -> Failure {
+        self.cx.tx.undo();
+        self.broken = true;
+        self.cx.tx.panicked(payload)
     }
 
     fn rebuild(&mut self) -> Result<(), Failure> {

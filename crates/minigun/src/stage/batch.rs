@@ -1,52 +1,33 @@
-//! Batches by size: the pure batcher, and the step around it.
+//! The steps around the batcher: items into batches, and batches into batches of another size.
 
+use std::hash::Hash;
+use std::time::Instant;
+
+use super::batcher::Batcher;
 use super::output::Output;
 use super::step::StepRun;
 use crate::failure::Failure;
 
-/// Gathers items into batches of a fixed size.
-pub(crate) struct Batcher<T> {
-    size: usize,
-    open: Vec<T>,
-}
-
-impl<T> Batcher<T> {
-    /// `size` is at least 1.
-    pub(crate) fn new(size: usize) -> Self {
-        Batcher { size, open: Vec::new() }
-    }
-
-    /// Adds an item; gives the batch that it filled.
-    pub(crate) fn push(&mut self, item: T) -> Option<Vec<T>> {
-        if self.open.is_empty() {
-            // Room for the whole batch, but not for a limit meant as "all there is".
-            self.open.reserve(self.size.min(4096));
-        }
-        self.open.push(item);
-        if self.open.len() >= self.size { Some(std::mem::take(&mut self.open)) } else { None }
-    }
-
-    /// The remainder, if there is one.
-    pub(crate) fn rest(&mut self) -> Option<Vec<T>> {
-        if self.open.is_empty() { None } else { Some(std::mem::take(&mut self.open)) }
-    }
-}
-
 /// The step that turns items into batches.
-pub(crate) struct Batch<T>(pub(crate) Batcher<T>);
+pub(crate) struct Batch<T, K>(pub(crate) Batcher<T, K>);
 
-impl<T> StepRun<T, Vec<T>> for Batch<T> {
+impl<T, K: Hash + Eq + Clone> StepRun<T, Vec<T>> for Batch<T, K> {
     fn run(&mut self, item: T, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
-        if let Some(batch) = self.0.push(item) {
-            out.emit(batch);
-        }
+        let now = self.0.is_timed().then(Instant::now);
+        self.0.push(item, now, |batch| out.emit(batch));
         Ok(())
     }
 
+    fn due(&self) -> Option<Instant> {
+        self.0.due()
+    }
+
+    fn ripen(&mut self, now: Instant, out: &mut Output<Vec<T>>) {
+        self.0.ripen(now, |batch| out.emit(batch));
+    }
+
     fn rest(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
-        if let Some(batch) = self.0.rest() {
-            out.emit(batch);
-        }
+        self.0.rest(|batch| out.emit(batch));
         Ok(())
     }
 
@@ -61,40 +42,17 @@ pub(crate) struct Rebatch<T>(pub(crate) Batcher<T>);
 impl<T> StepRun<Vec<T>, Vec<T>> for Rebatch<T> {
     fn run(&mut self, items: Vec<T>, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
         for item in items {
-            if let Some(batch) = self.0.push(item) {
-                out.emit(batch);
-            }
+            self.0.push(item, None, |batch| out.emit(batch));
         }
         Ok(())
     }
 
     fn rest(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
-        if let Some(batch) = self.0.rest() {
-            out.emit(batch);
-        }
+        self.0.rest(|batch| out.emit(batch));
         Ok(())
     }
 
     fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
         self.rest(out)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn batches_are_full_but_the_last_and_hold_every_item_in_order(size in 1usize..50, items in 0u32..500) {
-            let mut batcher = Batcher::new(size);
-            let mut batches: Vec<Vec<u32>> = (0..items).filter_map(|n| batcher.push(n)).collect();
-            prop_assert!(batches.iter().all(|batch| batch.len() == size));
-            batches.extend(batcher.rest());
-            prop_assert!(batches.iter().all(|batch| !batch.is_empty()));
-            prop_assert_eq!(batches.concat(), (0..items).collect::<Vec<_>>());
-            prop_assert!(batcher.rest().is_none());
-        }
     }
 }

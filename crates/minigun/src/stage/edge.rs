@@ -11,10 +11,14 @@ use crate::failure::Failure;
 use crate::queue::{Sender, Stopped};
 
 /// Holds back a worker's items for one queue until their attempt commits.
-struct Edge<T> {
-    held: RefCell<VecDeque<T>>,
+///
+/// They stand in the queue's lane already, not yet published. What finds no room there waits here.
+pub(crate) struct Edge<T> {
     sender: Sender<T>,
-    sent: Cell<u64>,
+    /// Behind what is in the lane.
+    held: RefCell<VecDeque<T>>,
+    /// Whether `held` has items.
+    behind: Cell<bool>,
 }
 
 /// A sink that ends in a queue.
@@ -22,22 +26,51 @@ pub(crate) struct EdgeSink<T>(Rc<Edge<T>>);
 
 impl<T: 'static> EdgeSink<T> {
     pub(crate) fn new(cx: &Cx, sender: Sender<T>) -> Self {
-        let edge = Rc::new(Edge { held: RefCell::default(), sender, sent: Cell::new(0) });
+        let edge = Rc::new(Edge { sender, held: RefCell::default(), behind: Cell::new(false) });
         cx.tx.add(Rc::clone(&edge) as Rc<dyn Outlet>);
         EdgeSink(edge)
     }
 }
 
+impl<T> Edge<T> {
+    /// Puts the item into the lane, if there is room at hand.
+    #[inline]
+    pub(crate) fn try_push(&self, item: T) -> Result<(), T> {
+        if self.behind.get() { Err(item) } else { self.sender.try_write(item) }
+    }
+
+    pub(crate) fn push(&self, item: T) -> Result<(), Failure> {
+        if self.behind.get() {
+            return self.hold(item);
+        }
+        match self.sender.write(item) {
+            Ok(()) => Ok(()),
+            Err(item) => self.hold(item),
+        }
+    }
+
+    #[cold]
+    fn hold(&self, item: T) -> Result<(), Failure> {
+        let mut held = self.held.borrow_mut();
+        check_held(self.sender.unpublished() + held.len())?;
+        held.push_back(item);
+        self.behind.set(true);
+        Ok(())
+    }
+}
+
 impl<T> Sink<T> for EdgeSink<T> {
     fn push(&mut self, item: T) -> Result<(), Failure> {
-        let mut held = self.0.held.borrow_mut();
-        check_held(held.len())?;
-        held.push_back(item);
-        Ok(())
+        self.0.push(item)
+    }
+
+    fn edge(&self) -> Option<Rc<Edge<T>>> {
+        Some(Rc::clone(&self.0))
     }
 
     fn load(&mut self) -> usize {
-        self.0.held.borrow().len() + self.0.sender.queue().load()
+        let sender = &self.0.sender;
+        self.0.held.borrow().len() + sender.unpublished() + sender.queue().load()
     }
 }
 
@@ -56,31 +89,28 @@ pub(crate) fn check_held(held: usize) -> Result<(), Failure> {
 
 impl<T> Outlet for Edge<T> {
     fn mark(&self) -> usize {
-        self.held.borrow().len()
+        self.sender.unpublished() + self.held.borrow().len()
     }
 
     fn undo(&self, mark: usize) {
-        self.held.borrow_mut().truncate(mark);
+        let mut held = self.held.borrow_mut();
+        held.truncate(mark.saturating_sub(self.sender.unpublished()));
+        self.behind.set(!held.is_empty());
+        self.sender.take_back(mark);
     }
 
+    #[inline]
     fn publish(&self) -> Result<(), Stopped> {
-        let mut held = self.held.borrow_mut();
-        let count = held.len();
-        if count == 0 {
-            return Ok(());
+        if !self.behind.get() {
+            return self.sender.publish();
         }
-        let result = self.sender.send_run(&mut held);
-        self.sent.set(self.sent.get() + (count - held.len()) as u64);
-        result
+        let mut held = self.held.borrow_mut();
+        let sent = self.sender.send_run(&mut held);
+        self.behind.set(!held.is_empty());
+        sent
     }
 
     fn flush(&self) {
-        self.sender.queue().add_sent(self.sent.replace(0));
-    }
-}
-
-impl<T> Drop for Edge<T> {
-    fn drop(&mut self) {
-        self.flush();
+        self.sender.flush();
     }
 }

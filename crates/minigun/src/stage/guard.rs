@@ -77,13 +77,13 @@ pub(crate) struct InlineBlock<T> {
 
 impl<T> InlineBlock<T> {
     fn attempt(&mut self, item: T) -> Result<(), Failure> {
-        let savepoint = self.cx.tx.savepoint();
+        let tx = Rc::clone(&self.cx.tx);
+        let savepoint = tx.savepoint();
         let head = &mut self.head;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             head.push(item)?;
-            head.settle()
+            if tx.is_unsettled() { head.settle() } else { Ok(()) }
         }));
-        let tx = Rc::clone(&self.cx.tx);
         let (failure, broken) = match outcome {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(failure)) => (failure, tx.take_broken()),

@@ -7,7 +7,9 @@
 pub(crate) mod attempt;
 pub(crate) mod backlog;
 pub(crate) mod batch;
+pub(crate) mod batcher;
 pub(crate) mod edge;
+pub(crate) mod emit;
 pub(crate) mod exit;
 pub(crate) mod frontier;
 pub(crate) mod guard;
@@ -15,8 +17,12 @@ pub(crate) mod handles;
 pub(crate) mod letter_file;
 pub(crate) mod letters;
 pub(crate) mod output;
+pub(crate) mod pace;
+pub(crate) mod seen;
 pub(crate) mod sink;
 pub(crate) mod step;
+pub(crate) mod timed;
+pub(crate) mod turns;
 pub(crate) mod tx;
 
 /// Copies an item for another attempt; `None` if it cannot be copied.

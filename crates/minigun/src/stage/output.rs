@@ -1,7 +1,10 @@
 //! What a closure emits into.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
+use super::edge::Edge;
+use super::emit::Emit;
 use super::sink::BoxSink;
 use crate::failure::Failure;
 use crate::shared::Shared;
@@ -11,10 +14,18 @@ use crate::shared::Shared;
 /// What is emitted during an attempt goes on when the attempt succeeded, and never if it failed. A producer's
 /// items go on at once.
 pub struct Output<U> {
-    sink: BoxSink<U>,
+    way: Way<U>,
     failed: Option<Failure>,
     run: Arc<Shared>,
     pub(crate) emitted: u64,
+}
+
+/// Where the items go. What needs no call has a variant of its own: most items go such a way.
+enum Way<U> {
+    /// Into a queue and nothing else, by the edge; the sink keeps the rest of a sink's duties.
+    Edge(Rc<Edge<U>>, BoxSink<U>),
+    Sink(BoxSink<U>),
+    Producer(Box<Emit<U>>),
 }
 
 /// The run is stopping; here is the item back.
@@ -23,24 +34,64 @@ pub struct Stopped<U>(pub U);
 
 impl<U> Output<U> {
     pub(crate) fn new(sink: BoxSink<U>, run: Arc<Shared>) -> Self {
-        Output { sink, failed: None, run, emitted: 0 }
+        let way = match sink.edge() {
+            Some(edge) => Way::Edge(edge, sink),
+            None => Way::Sink(sink),
+        };
+        Output { way, failed: None, run, emitted: 0 }
+    }
+
+    pub(crate) fn of_producer(emit: Emit<U>, run: Arc<Shared>) -> Self {
+        Output { way: Way::Producer(Box::new(emit)), failed: None, run, emitted: 0 }
     }
 
     /// Sends one item on.
     ///
     /// In a producer it waits while the queue behind is full. Once the run is stopping, or a fused step of
     /// this attempt has failed, the item is dropped: the producer's `emit` then counts it as abandoned.
-    #[inline]
+    #[inline(always)]
     pub fn emit(&mut self, item: U) {
+        // The usual way, small enough to be inlined into every closure.
+        let item = match &mut self.way {
+            Way::Edge(edge, _) if self.failed.is_none() => match edge.try_push(item) {
+                Ok(()) => return self.emitted += 1,
+                Err(item) => item,
+            },
+            Way::Sink(sink) if self.failed.is_none() => match sink.push(item) {
+                Ok(()) => return self.emitted += 1,
+                Err(failure) => return self.fail(failure),
+            },
+            Way::Producer(emit) if self.failed.is_none() => match emit.try_push(item) {
+                Ok(()) => return self.emitted += 1,
+                Err(item) => item,
+            },
+            _ => item,
+        };
+        self.emit_slowly(item);
+    }
+
+    #[cold]
+    fn fail(&mut self, failure: Failure) {
+        self.failed = Some(failure);
+    }
+
+    #[inline(never)]
+    fn emit_slowly(&mut self, item: U) {
         if self.failed.is_none() {
-            match self.sink.push(item) {
+            let pushed = match &mut self.way {
+                Way::Edge(edge, _) => edge.push(item),
+                Way::Sink(sink) => sink.push(item),
+                Way::Producer(emit) => emit.push(item),
+            };
+            match pushed {
                 Ok(()) => self.emitted += 1,
-                Err(failure) => self.failed = Some(failure),
+                Err(failure) => self.fail(failure),
             }
         }
     }
 
     /// As [`emit`](Self::emit), but gives the item back once the run is stopping.
+    #[inline]
     pub fn try_emit(&mut self, item: U) -> Result<(), Stopped<U>> {
         if self.is_stopping() {
             return Err(Stopped(item));
@@ -57,8 +108,13 @@ impl<U> Output<U> {
     }
 
     /// Whether the run is stopping, so that a producer should end.
+    #[inline]
     pub fn is_stopping(&self) -> bool {
         self.failed.is_some() || self.run.is_stopping()
+    }
+
+    pub(crate) fn run(&self) -> &Shared {
+        &self.run
     }
 
     #[inline]
@@ -68,11 +124,33 @@ impl<U> Output<U> {
 
     /// How many items are under way behind here.
     pub(crate) fn load(&mut self) -> usize {
-        self.sink.load()
+        match &mut self.way {
+            Way::Edge(_, sink) | Way::Sink(sink) => sink.load(),
+            Way::Producer(_) => 0,
+        }
     }
 
-    pub(crate) fn sink(&mut self) -> &mut BoxSink<U> {
-        &mut self.sink
+    /// The queue into which everything goes, if it does.
+    #[inline]
+    pub(crate) fn edge(&self) -> Option<&Edge<U>> {
+        match &self.way {
+            Way::Edge(edge, _) => Some(edge),
+            Way::Sink(_) | Way::Producer(_) => None,
+        }
+    }
+
+    pub(crate) fn settle(&mut self) -> Result<(), Failure> {
+        match &mut self.way {
+            Way::Edge(_, sink) | Way::Sink(sink) => sink.settle(),
+            Way::Producer(_) => Ok(()),
+        }
+    }
+
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        match &mut self.way {
+            Way::Edge(_, sink) | Way::Sink(sink) => sink.finish(),
+            Way::Producer(emit) => emit.finish(),
+        }
     }
 }
 

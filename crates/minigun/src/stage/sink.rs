@@ -1,26 +1,65 @@
 //! The tree of steps that one worker runs: each step is a sink for its items.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
+use std::vec::Drain;
 
-use crate::sync::Mutex;
-
+use super::edge::Edge;
+use super::emit::Producer;
 use super::exit::Carrier;
 use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::BlockId;
 use crate::in_flight::InFlight;
 use crate::journal::Journal;
+use crate::meter::Meter;
+use crate::queue::Stopped;
 use crate::shared::Shared;
+use crate::sync::Mutex;
+use crate::working::Working;
 
 /// Where a step's outputs go.
 pub(crate) trait Sink<T> {
     /// Runs one item through this step and everything fused behind it.
     fn push(&mut self, item: T) -> Result<(), Failure>;
 
+    /// Runs items one after the other, each as a transaction of its own, until one is not committed.
+    ///
+    /// Here, and not where attempts are made, so that each step has a loop of its own into which its closure is
+    /// inlined: one call for a run of items instead of one for each.
+    fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        for item in run {
+            series.begin();
+            self.push(item)?;
+            if series.tx.is_unsettled() {
+                self.settle()?;
+            }
+            series.commit(|tx| self.publish(tx))?;
+        }
+        Ok(())
+    }
+
+    /// Lets go on what the worker's transaction holds back, by a short cut if there is one.
+    #[inline]
+    fn publish(&self, tx: &Tx) -> Result<(), Stopped> {
+        tx.publish()
+    }
+
     /// Waits for what `push` left in flight (nested threads), so that the attempt's outcome is known.
     fn settle(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// When a step that keeps items lets some of them go on, though nothing more may arrive. Only asked of the
+    /// first step of a worker: those that keep items have a thread of their own.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// It is that time.
+    fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
+        let _ = now;
         Ok(())
     }
 
@@ -38,6 +77,54 @@ pub(crate) trait Sink<T> {
     fn load(&mut self) -> usize {
         0
     }
+
+    /// The edge, if the sink is nothing but the end of one.
+    fn edge(&self) -> Option<Rc<Edge<T>>> {
+        None
+    }
+}
+
+/// First attempts at items with consecutive numbers.
+pub(crate) struct Series<'a> {
+    pub(crate) tx: &'a Tx,
+    pub(crate) run: &'a Shared,
+    pub(crate) meter: &'a mut Meter,
+    /// The number of the item that comes next, or of the one at which it broke off.
+    pub(crate) number: u64,
+}
+
+/// Why a series broke off.
+pub(crate) enum Broken {
+    /// An attempt failed.
+    Failed(Failure),
+    /// What an attempt made cannot go on: the run was stopped.
+    Stopped,
+    /// Nothing is wrong: it is time to tell what was measured.
+    Due,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Broken::Failed(failure)
+    }
+}
+
+impl Series<'_> {
+    #[inline]
+    fn begin(&self) {
+        self.tx.journal.works_at(Working::at(self.number, 0));
+    }
+
+    #[inline]
+    fn commit(&mut self, publish: impl FnOnce(&Tx) -> Result<(), Stopped>) -> Result<(), Broken> {
+        let published = self.tx.commit_by(|| publish(self.tx));
+        if self.tx.journal.has_values() {
+            self.run.settle(&self.tx.journal);
+        }
+        published.map_err(|Stopped| Broken::Stopped)?;
+        self.number += 1;
+        if self.meter.item() { Err(Broken::Due) } else { Ok(()) }
+    }
 }
 
 pub(crate) type BoxSink<T> = Box<dyn Sink<T>>;
@@ -54,8 +141,8 @@ pub struct Cx {
     pub(crate) border: Option<(BlockId, Carrier)>,
     /// The loop in which the worker stands.
     pub(crate) within: Option<Arc<InFlight>>,
-    /// In a producer: how many items it has emitted, by whichever way.
-    pub(crate) emitted: Rc<Cell<u64>>,
+    /// The producer that the worker is, if it is one.
+    pub(crate) producer: Option<Rc<Producer>>,
     /// The sinks are built again after a panic: the worker has begun long ago.
     pub(crate) again: bool,
 }
@@ -69,7 +156,7 @@ impl Cx {
             run: Arc::clone(run),
             border,
             within: None,
-            emitted: Rc::default(),
+            producer: None,
             again: false,
         }
     }

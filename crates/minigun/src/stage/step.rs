@@ -2,14 +2,16 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::attempt::guarded;
 use super::output::Output;
 use super::sink::{BoxSink, Cx, Point, Sink};
-use super::tx::Tx;
+use super::tx::{Outlet, Tx};
 use crate::failure::Failure;
 use crate::graph::StageId;
 use crate::journal::StepCells;
+use crate::queue::Stopped;
 use crate::working::Working;
 
 /// What a step does with an item: a closure, or something that must be told of the end.
@@ -30,6 +32,16 @@ pub(crate) trait StepRun<T, U> {
     fn rest(&mut self, out: &mut Output<U>) -> Result<(), Failure> {
         let _ = out;
         Ok(())
+    }
+
+    /// When it lets go of what it keeps, though nothing more may arrive.
+    fn due(&self) -> Option<Instant> {
+        None
+    }
+
+    /// It is that time.
+    fn ripen(&mut self, now: Instant, out: &mut Output<U>) {
+        let _ = (now, out);
     }
 
     /// The worker ends: what the step still holds is emitted now.
@@ -133,6 +145,7 @@ impl<T, U, F> Sink<T> for Step<F, U>
 where
     F: StepRun<T, U>,
 {
+    #[inline]
     fn push(&mut self, item: T) -> Result<(), Failure> {
         let blame = Blame { tx: &self.tx, name: &self.name };
         let outcome = self.run.run(item, &mut self.out);
@@ -145,13 +158,32 @@ where
         if let Err(failure) = outcome {
             return Err(failure.at(&self.name));
         }
-        self.cells.pending_in.set(self.cells.pending_in.get() + 1);
-        self.cells.pending_out.set(self.cells.pending_out.get() + emitted);
+        self.cells.add(&self.tx.journal, 1, emitted, u64::from(emitted == 0));
         Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
-        self.out.sink().settle()
+        self.out.settle()
+    }
+
+    #[inline]
+    fn publish(&self, tx: &Tx) -> Result<(), Stopped> {
+        match self.out.edge() {
+            Some(edge) if tx.has_sole_outlet() => edge.publish(),
+            _ => tx.publish(),
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        self.run.due()
+    }
+
+    fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
+        let blame = Blame { tx: &self.tx, name: &self.name };
+        self.run.ripen(now, &mut self.out);
+        std::mem::forget(blame);
+        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
+        self.out.take_failure().map_or(Ok(()), Err)
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
@@ -167,14 +199,16 @@ where
         self.tx.journal.works_at(Working::Rest);
         let run = self.run.finish(&mut self.out).map_err(|failure| failure.at(&self.name));
         self.tx.journal.works_at(Working::Nothing);
-        self.cells.pending_out.set(self.cells.pending_out.get() + std::mem::take(&mut self.out.emitted));
+        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
         let behind = self.out.take_failure().map_or(Ok(()), Err);
-        own.and(run).and(behind).and(self.out.sink().finish())
+        own.and(run).and(behind).and(self.out.finish())
     }
 
     fn rest(&mut self) -> Result<(), Failure> {
+        let blame = Blame { tx: &self.tx, name: &self.name };
         let outcome = self.run.rest(&mut self.out).map_err(|failure| failure.at(&self.name));
-        self.cells.pending_out.set(self.cells.pending_out.get() + std::mem::take(&mut self.out.emitted));
+        std::mem::forget(blame);
+        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
         self.out.take_failure().map_or(outcome, Err)
     }
 

@@ -29,6 +29,10 @@ pub(crate) struct Tx {
     passed: Cell<u16>,
     /// State made by `_init` closures may be broken, in steps that nobody has made anew yet.
     broken: Cell<bool>,
+    /// How many outlets there are.
+    ways: Cell<usize>,
+    /// Items were handed to nested threads: the attempt's outcome is known when they are settled.
+    unsettled: Cell<bool>,
 }
 
 /// A state to which an inner attempt can be undone.
@@ -45,11 +49,21 @@ impl Tx {
             blamed: RefCell::default(),
             passed: Cell::new(u16::MAX),
             broken: Cell::new(false),
+            ways: Cell::new(0),
+            unsettled: Cell::new(false),
         }
     }
 
     pub(crate) fn add(&self, outlet: Rc<dyn Outlet>) {
-        self.outlets.borrow_mut().push(outlet);
+        let mut outlets = self.outlets.borrow_mut();
+        outlets.push(outlet);
+        self.ways.set(outlets.len());
+    }
+
+    /// Whether all that the worker makes leaves it by one way.
+    #[inline]
+    pub(crate) fn has_sole_outlet(&self) -> bool {
+        self.ways.get() == 1
     }
 
     /// A panic passes through this step; the first one named is the nearest to the cause.
@@ -81,6 +95,16 @@ impl Tx {
         self.broken.set(true);
     }
 
+    /// Something was left in flight that `Sink::settle` waits for.
+    pub(crate) fn set_unsettled(&self) {
+        self.unsettled.set(true);
+    }
+
+    #[inline]
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.unsettled.get()
+    }
+
     pub(crate) fn take_broken(&self) -> bool {
         self.broken.replace(false)
     }
@@ -103,6 +127,7 @@ impl Tx {
 
     /// Drops everything the attempt held back.
     pub(crate) fn undo(&self) {
+        self.unsettled.set(false);
         for outlet in self.outlets.borrow().iter() {
             outlet.undo(0);
         }
@@ -110,8 +135,25 @@ impl Tx {
     }
 
     /// The attempt succeeded: everything it held back goes on. May wait for room downstream.
+    #[inline]
     pub(crate) fn commit(&self) -> Result<(), Stopped> {
+        self.commit_by(|| self.publish())
+    }
+
+    /// As [`commit`](Self::commit), by who knows the way out.
+    #[inline]
+    pub(crate) fn commit_by(&self, publish: impl FnOnce() -> Result<(), Stopped>) -> Result<(), Stopped> {
+        self.unsettled.set(false);
         self.journal.commit();
+        publish()
+    }
+
+    #[inline]
+    pub(crate) fn publish(&self) -> Result<(), Stopped> {
+        if self.ways.get() == 0 { Ok(()) } else { self.publish_all() }
+    }
+
+    fn publish_all(&self) -> Result<(), Stopped> {
         for outlet in self.outlets.borrow().iter() {
             outlet.publish()?;
         }
@@ -120,9 +162,11 @@ impl Tx {
 
     /// Committed figures reach the shared books. Outlets whose sink was rebuilt after a panic are let go.
     pub(crate) fn flush(&self) {
-        self.outlets.borrow_mut().retain(|outlet| {
+        let mut outlets = self.outlets.borrow_mut();
+        outlets.retain(|outlet| {
             outlet.flush();
             Rc::strong_count(outlet) > 1 || outlet.mark() > 0
         });
+        self.ways.set(outlets.len());
     }
 }

@@ -7,10 +7,12 @@ use super::results::Left;
 use super::{Slot, Step};
 use crate::defaults::{FORK_RETRY, GRACE, HELLO_BOUND, INIT_BOUND, LAST_WORDS_LINES};
 use crate::error::Error;
+use crate::events::Event;
 use crate::failure::{Failure, FailureKind, beneath};
 use crate::process::cause::{Cause, Killed};
 use crate::process::link::{Link, Stage};
 use crate::process::zygote::{Exit, Status};
+use crate::stats::WorkerState;
 
 /// A death between an item's steps and the sending of its result may be anybody's doing; so many times
 /// `crash_attempts` of them are the item's (its result is too large for the memory there is).
@@ -85,6 +87,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.block.queue.pass_on(&self.desk.event);
         self.block.crew.wake_idle(1);
         if link.stage == Stage::Gone {
+            self.retired();
             // It had served its time: what it did not begin is for others. The next worker's last words begin
             // with its own.
             let left = self.desk.ledger.lock().clear();
@@ -112,12 +115,20 @@ impl<T: Send + 'static> Slot<'_, T> {
     fn replace(&mut self, exit: Option<Exit>) -> Step {
         let Some(Leaving { link, .. }) = self.leaving.take() else { return Ok(()) };
         let refused = matches!(exit, Some(Exit { status: Status::SpawnFailed(_), .. }));
+        self.figures.is(WorkerState::Ended);
+        if let Some(exit) = &exit {
+            self.figures.peaked(exit.max_rss);
+        }
         self.died(&link, exit)?;
         self.input_ended |= self.block.queue.is_over();
         if refused {
             self.fork_due = Some(Instant::now() + FORK_RETRY);
         }
-        if self.block.fresh || self.input_ended || refused { Ok(()) } else { self.fork() }
+        if self.block.fresh || self.input_ended || refused {
+            return Ok(());
+        }
+        self.figures.restarted();
+        self.fork()
     }
 
     /// Forks where the system had refused to, when it is time.
@@ -144,6 +155,12 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.last_words(),
             || self.processes.oom.evidence(),
         );
+        self.began();
+        self.told = false;
+        self.shared.bus().tell(|| Event::WorkerDied {
+            worker: self.shared.worker_id(self.block.stage, self.figures),
+            cause: cause.to_string(),
+        });
         if let Some(Exit { status: Status::ZygoteLost, .. }) = exit {
             self.lost(&cause);
             return Ok(());

@@ -16,6 +16,7 @@ use crate::process::protocol;
 use crate::queue::{Kept, Pop};
 use crate::stage::attempt::guarded;
 use crate::stage::exit::codec_failure;
+use crate::stats::WorkerState;
 
 impl<T: Send + 'static> Slot<'_, T> {
     /// How many items may be sent to the worker now.
@@ -71,10 +72,11 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// Takes items from the queue; `false` if there are none.
     pub(super) fn pop(&mut self, credit: usize, items: &mut VecDeque<Kept<T>>) -> Step<bool> {
         // What waits for another attempt counts against the queue's limit.
-        if self.block.crew.waiting() >= self.block.settings.queue {
+        if self.block.crew.waiting() >= self.block.settings.queue_of::<T>() {
             return Ok(false);
         }
-        let mut run = VecDeque::new();
+        let mut run = Vec::new();
+        self.queue_due = None;
         match self.block.queue.try_pop(&mut run, credit, self.block.crew.desks.len(), &self.desk.event) {
             Pop::Run(first) => {
                 let numbered = run.into_iter().zip(first..);
@@ -85,8 +87,12 @@ impl<T: Send + 'static> Slot<'_, T> {
                 items.push_back(kept);
                 Ok(true)
             }
+            Pop::Empty(due) => {
+                self.queue_due = due;
+                Ok(false)
+            }
             // Nothing is gathered in a process block.
-            Pop::Empty(_) | Pop::Rest => Ok(false),
+            Pop::Rest => Ok(false),
             Pop::End => {
                 self.input_ended = true;
                 if let Some(link) = &mut self.link
@@ -155,6 +161,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             drop(ledger);
             return self.fail(self.zygote_error(error));
         }
+        self.stats.sent_bytes(out.len() as u64);
         let frame = Arc::new(out);
         for (range, what) in carried {
             self.desk.claims.offer(ledger.next());
@@ -179,6 +186,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
             if let Some(link) = &mut self.link {
                 link.send(frame);
+                self.figures.is(WorkerState::Working);
             }
             // Whoever is idle may find something behind it; the chain of calls ends with who finds nothing.
             self.block.crew.wake_idle(1);

@@ -24,11 +24,14 @@ use super::pace::Pace;
 use crate::error::Error;
 use crate::failure::Policy;
 use crate::graph::StageId;
+use crate::journal::Entries;
+use crate::meter::Meter;
 use crate::plan::Settings;
 use crate::queue::Queue;
 use crate::shared::{Hurry, Shared};
 use crate::stage::letters::{self, Letters};
-use crate::stats::StageStats;
+use crate::stage::turns::Turns;
+use crate::stats::{Backlog, StageStats, WorkerState, WorkerStats};
 use crate::wire::WireFns;
 use death::Leaving;
 
@@ -49,6 +52,21 @@ pub(crate) struct SlotBlock<T> {
     pub(crate) keeps_items: bool,
     /// Its workers stop for a debugger, and are given all the time they take.
     pub(crate) debugged: bool,
+    /// Where its results are put into the order of their items.
+    pub(crate) turns: Option<Arc<Turns<InTurn>>>,
+}
+
+/// The outputs of an item that wait for their turn.
+pub(crate) struct InTurn {
+    pub(crate) body: Vec<u8>,
+    pub(crate) attempt: u32,
+}
+
+/// What came back waits here for another attempt.
+impl<T: Send> Backlog for SlotBlock<T> {
+    fn waiting(&self) -> usize {
+        self.crew.waiting()
+    }
 }
 
 impl<T: Send> Hurry for SlotBlock<T> {
@@ -65,11 +83,20 @@ pub(crate) struct Slot<'a, T> {
     shared: &'a Arc<Shared>,
     processes: &'a Processes,
     stats: Arc<StageStats>,
+    figures: &'a WorkerStats,
+    /// The present worker's begin was told.
+    told: bool,
+    /// Waiting for room behind the block is done by this thread.
+    meter: Meter,
+    /// So long it did, and its worker may say that it waited for input meanwhile; in nanoseconds.
+    kept_waiting: u64,
     arrival: Arrival,
     letters: Option<Box<dyn Letters<T>>>,
     link: Option<Link>,
     /// The worker whose stream has ended: how it ended is not known yet.
     leaving: Option<Leaving>,
+    /// The queue has something that may be taken from then on.
+    queue_due: Option<Instant>,
     /// The system refused a fork: the next is tried then.
     fork_due: Option<Instant>,
     pace: Pace,
@@ -88,9 +115,10 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         desk: (usize, &'a Desk<T>),
         shared: &'a Arc<Shared>,
         processes: &'a Processes,
-        stats: Arc<StageStats>,
+        (stats, figures): (Arc<StageStats>, &'a WorkerStats),
         ways: (Arrival, Option<Box<dyn Letters<T>>>),
     ) -> Self {
+        let meter = Meter::new(shared.clock(), Some(figures.state()));
         Slot {
             block,
             desk: desk.1,
@@ -98,10 +126,15 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             shared,
             processes,
             stats,
+            figures,
+            told: false,
+            meter,
+            kept_waiting: 0,
             arrival: ways.0,
             letters: ways.1,
             link: None,
             leaving: None,
+            queue_due: None,
             fork_due: None,
             pace: Pace::default(),
             unchecked: crate::defaults::CHECKED_ITEMS,
@@ -127,6 +160,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             self.shared.fail(Error::Hook { hook: "after", cause: failure.to_string() });
         }
         drop(self.letters.take());
+        self.retired();
+        self.waited();
         self.arrival.finish(self.shared);
     }
 
@@ -139,6 +174,9 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             let fed = self.feed()?;
             let wrote = self.link.as_mut().is_some_and(Link::write);
             let took = self.receive()? || self.left()?;
+            if took {
+                self.waited();
+            }
             if self.input_ended && self.link.is_none() && self.leaving.is_none() {
                 return Ok(());
             }
@@ -147,6 +185,46 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             }
         }
         Ok(())
+    }
+
+    /// Of what this thread does only its waiting for room is the block's.
+    fn waited(&mut self) {
+        self.meter.tell(|timing| {
+            self.kept_waiting += timing.for_room;
+            self.stats.timed(&timing.only_room());
+        });
+    }
+
+    /// A worker has nothing to do while this thread waits for room, and should not be told to wait for input then.
+    fn settle_waits(&mut self, entries: &mut Entries) {
+        let timings = entries.times.iter_mut().filter(|(stage, _)| *stage == self.block.stage);
+        for (_, timing) in timings {
+            let not_for_input = timing.for_input.min(self.kept_waiting);
+            timing.for_input -= not_for_input;
+            self.kept_waiting -= not_for_input;
+        }
+    }
+
+    /// The worker's begin is told, with its first words or when it dies before them.
+    fn began(&mut self) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.figures.runs_in(self.desk.claims.pid());
+            self.shared.worker_began(self.block.stage, self.figures);
+        }
+    }
+
+    /// A worker whose begin was told has ended, as it should or with the run.
+    fn retired(&mut self) {
+        if std::mem::take(&mut self.told) {
+            self.shared.worker_retired(self.block.stage, self.figures);
+        }
+        self.figures.is(WorkerState::Ended);
+    }
+
+    /// What the worker does, as it is seen from here.
+    fn shows_work(&self) {
+        let idle = self.desk.ledger.lock().live() == 0;
+        self.figures.is(if idle { WorkerState::WaitingForInput } else { WorkerState::Working });
     }
 
     fn fail<R>(&self, error: Error) -> Step<R> {
@@ -160,10 +238,14 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
 
     fn fork(&mut self) -> Step {
         self.desk.claims.rest();
+        self.desk.claims.is_process(None);
         let title = format!("mg:{}/{}", self.block.name, self.index);
         match self.processes.spawn(self.block.number, self.index as u32, &title) {
             Ok(process) => {
                 process.on_end(&self.desk.event);
+                self.stats.forked();
+                self.figures.runs_in(None);
+                self.figures.is(WorkerState::Starting);
                 self.link = Some(Link::new(process, self.block.debugged));
                 Ok(())
             }
@@ -181,8 +263,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         let deadline = self.next_look(Instant::now());
         // Only who could take what is due waits for it.
         let free = !self.input_ended && self.credit() > 0;
-        let due = if free { self.block.crew.next_due() } else { None };
-        let until = [deadline, due, self.fork_due].into_iter().flatten().min();
+        let due = if free { [self.block.crew.next_due(), self.queue_due] } else { [None; 2] };
+        let until = [deadline, due[0], due[1], self.fork_due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let polled = {
             let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];

@@ -1,8 +1,8 @@
 //! In: what a worker sends, and what becomes of each item.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Failed, Slot, Step};
+use super::{Failed, InTurn, Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::{Error, init_error};
 use crate::failure::{FailedItem, Failure, Fate, Verdict};
@@ -11,6 +11,7 @@ use crate::process::ledger::Parcel;
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome};
 use crate::stage::letters::{self, Remains};
+use crate::stage::turns::{Passed, Turns};
 use crate::working::Working;
 
 impl<T: Send + 'static> Slot<'_, T> {
@@ -19,6 +20,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         match link.receive() {
             Input::Nothing => Ok(false),
             Input::Some => {
+                self.stats.received_bytes(link.take_received());
                 self.frames()?;
                 Ok(true)
             }
@@ -53,11 +55,13 @@ impl<T: Send + 'static> Slot<'_, T> {
             match frame.kind {
                 Kind::Hello => {
                     stage = stage.max(Stage::Starting);
+                    self.began();
                     link.said_hello();
                 }
                 Kind::Ready => {
                     stage = stage.max(Stage::Ready);
                     self.block.crew.started();
+                    self.shows_work();
                     step = self.journal(frame.payload);
                 }
                 Kind::Unready => {
@@ -100,9 +104,10 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     pub(super) fn journal(&mut self, bytes: &[u8]) -> Step {
         match protocol::decode_journal(bytes, self.shared.totals()) {
-            Ok((entries, work)) => {
+            Ok((mut entries, work)) => {
+                self.settle_waits(&mut entries);
                 self.pace.worked(work);
-                self.stats.busy(Duration::from_nanos(work.nanos));
+                self.figures.peaked(work.peak);
                 self.shared.settle_entries(entries);
                 Ok(())
             }
@@ -112,18 +117,27 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     pub(super) fn results(&mut self, passed: u64, payload: &[u8]) -> Result<Step, FrameError> {
         let (mut fields, journal) = protocol::results_and_journal(payload)?;
+        let mut parcels = self.parcels_of(Fields(fields.0))?.into_iter();
         let (mut completed, mut resolved) = (0, 0);
         let mut step = Ok(());
-        while step.is_ok() && !fields.is_empty() {
+        while step.is_ok()
+            && let Some(parcel) = parcels.next()
+        {
             let result = protocol::next_result(&mut fields)?;
-            let Some(parcel) = self.desk.ledger.lock().take(result.index) else {
-                return Err(FrameError::Content("a result for an item that is not in flight"));
-            };
             match result.outcome {
                 ItemOutcome::Done => {
-                    step = self.arrived(&parcel, result.body)?;
+                    step = match &self.block.turns {
+                        None => self.arrived(parcel.number, parcel.attempt(), result.body)?,
+                        Some(turns) => {
+                            let (body, attempt) = (result.body.to_vec(), parcel.attempt());
+                            let given = (!body.is_empty()).then_some(InTurn { body, attempt });
+                            self.hand_in(turns, parcel.number, given);
+                            Ok(())
+                        }
+                    };
                     completed += u64::from(step.is_ok());
-                    resolved += 1;
+                    // In an ordered block it is resolved when it has its turn.
+                    resolved += usize::from(self.block.turns.is_none());
                 }
                 ItemOutcome::Failed => {
                     let attempts = parcel.attempts + 1;
@@ -133,8 +147,12 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
         }
         self.stats.completed(completed);
+        self.figures.dealt_with(completed);
         self.block.queue.done(resolved);
+        self.shows_work();
         if step.is_err() {
+            self.stats.abandoned(parcels.len() as u64);
+            self.block.queue.done(parcels.len());
             return Ok(step);
         }
         let unresolved = self.desk.ledger.lock().pass(passed);
@@ -144,14 +162,28 @@ impl<T: Send + 'static> Slot<'_, T> {
         Ok(self.journal(journal))
     }
 
+    /// Takes the items out of the ledger that results have come for, in the order of the results.
+    fn parcels_of(&self, mut results: Fields<'_>) -> Result<Vec<Parcel<T>>, FrameError> {
+        let mut ledger = self.desk.ledger.lock();
+        let mut parcels = Vec::with_capacity(ledger.live());
+        while !results.is_empty() {
+            let index = protocol::next_result(&mut results)?.index;
+            let Some(parcel) = ledger.take(index) else {
+                return Err(FrameError::Content("a result for an item that is not in flight"));
+            };
+            parcels.push(parcel);
+        }
+        Ok(parcels)
+    }
+
     /// An item's outputs go on into the program, all or none.
-    pub(super) fn arrived(&mut self, parcel: &Parcel<T>, body: &[u8]) -> Result<Step, FrameError> {
+    fn arrived(&mut self, number: u64, attempt: u32, body: &[u8]) -> Result<Step, FrameError> {
         let (format, name) = (self.block.settings.format, &self.block.name);
-        let of = Working::Item { item: parcel.number, attempt: parcel.attempt() };
+        let of = Working::Item { item: number, attempt };
         match self.arrival.outputs(format, body, of)? {
             Ok(()) => {}
             Err(failure) => {
-                let failed = FailedItem::new(name, parcel.number, parcel.attempt(), &failure, Fate::Stopped);
+                let failed = FailedItem::new(name, number, attempt, &failure, Fate::Stopped);
                 self.shared.gave_up(self.block.stage, failed);
                 return Ok(Err(Failed));
             }
@@ -162,6 +194,22 @@ impl<T: Send + 'static> Slot<'_, T> {
             return Ok(Err(Failed));
         }
         Ok(Ok(()))
+    }
+
+    /// An item was set aside: it will not come back, and in an ordered block it gives up its place.
+    fn gives_nothing(&self, number: u64) -> Step {
+        match &self.block.turns {
+            None => self.block.queue.done(1),
+            Some(turns) => self.hand_in(turns, number, None),
+        }
+        Ok(())
+    }
+
+    /// In an ordered block an item's outputs go on when those of all before it have.
+    fn hand_in(&self, turns: &Turns<InTurn>, number: u64, given: Option<InTurn>) {
+        let size = given.as_ref().map_or(0, |given| given.body.len());
+        let queue = &self.block.queue;
+        turns.hand_in((number, size), given, |passed: Passed| queue.release(passed.below, passed.full));
     }
 
     /// An attempt failed: the item is tried again, or the block's last word applies to it. `attempts` are those
@@ -178,6 +226,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             Left::Again(_) => self.block.policy.verdict(attempts, self.shared.spread()),
             Left::Spent(_) | Left::Unencoded(_) => self.block.policy.last_word(),
         };
+        self.figures.dealt_with(u64::from(!matches!((&verdict, &left), (Verdict::Retry(_), Left::Again(_)))));
         let policy_counts = attempts;
         let attempts = match &left {
             // This one had not been counted.
@@ -187,7 +236,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         };
         match (verdict, left) {
             (Verdict::Retry(wait), Left::Again(mut parcel)) => {
-                self.stats.retried();
+                self.shared.retried(self.block.stage, Some((number, &failure)));
                 parcel.attempts = policy_counts;
                 self.block.crew.put_off(parcel, Instant::now() + wait);
                 Ok(())
@@ -195,8 +244,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             (Verdict::Skip, _) => {
                 let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Skipped);
                 self.shared.gave_up(self.block.stage, failed);
-                self.block.queue.done(1);
-                Ok(())
+                self.gives_nothing(number)
             }
             (Verdict::DeadLetter, left) => {
                 let failed = FailedItem::new(&self.block.name, number, attempts, &failure, Fate::Dead);
@@ -232,15 +280,16 @@ impl<T: Send + 'static> Slot<'_, T> {
             return Err(Failed);
         }
         let committed = self.arrival.commit(self.shared);
-        // Not before: in a loop the letter may go round.
-        self.block.queue.done(1);
+        // Done only now: in a loop the letter may go round.
         if committed.is_err() {
+            self.block.queue.done(1);
             self.stats.abandoned(1);
             self.shared.gone();
             return Err(Failed);
         }
+        let number = failed.item;
         self.shared.gave_up(self.block.stage, failed);
-        Ok(())
+        self.gives_nothing(number)
     }
 }
 

@@ -1,21 +1,29 @@
 //! What a run did: figures by stage, counters, and the values its handles stand for.
 
+mod limiting;
+mod table;
+pub(crate) mod text;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::ser::SerializeStruct;
 
+pub use limiting::Limiting;
+use limiting::Load;
+
 use crate::error::Error;
-use crate::failure::{FailedItem, StopCause, beneath_first};
+use crate::failure::{FailedItem, StopCause};
 use crate::graph::Graph;
 use crate::limits::Warning;
 use crate::shared::Shared;
 use crate::stage::handles::{Collector, Counter, Gathered};
-use crate::stats::{Deaths, StageFigures, Totals};
+use crate::stats::{Deaths, StageFigures, Totals, WorkerFigures};
 use crate::wire::Wire;
 
-/// What a run did. `Display` prints a table.
+/// What a run did. `Display` prints a table that fits into 80 columns, with times per block: `busy` is the share of
+/// its workers' time, `p50` and `p99` are [latencies](crate::Latency).
 pub struct Report {
     pipeline: String,
     totals: Arc<Totals>,
@@ -23,10 +31,8 @@ pub struct Report {
     elapsed: Duration,
     stopped: Option<StopCause>,
     warnings: Vec<Warning>,
+    limiting: Option<Limiting>,
 }
-
-/// Lines of a failed item's details in the printed report.
-const SHOWN: usize = 8;
 
 /// What one stage did.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -39,6 +45,8 @@ pub struct StageReport {
     pub place: String,
     /// Its figures.
     pub figures: StageFigures,
+    /// The workers of its block, with the first of the block's stages.
+    pub workers: Vec<WorkerFigures>,
     /// Items that failed for good and did not end the run, skipped or dead letters: the first of them.
     pub failures: Vec<FailedItem>,
     /// Deaths of its block's worker processes by their cause, the most frequent first.
@@ -53,11 +61,32 @@ pub(crate) fn stages(shared: &Shared, graph: &Graph) -> Vec<StageReport> {
             name: stage.name.clone(),
             kind: stage.kind,
             place: stage.block.map_or(String::new(), |block| graph.place(block)),
-            figures: stats.figures(),
+            figures: figures_of(stage.kind, stats.figures()),
+            workers: stats.workers(),
             failures: stats.failures(),
             deaths: stats.deaths(),
         })
         .collect()
+}
+
+/// Only steps that may leave items out are said to do so.
+fn figures_of(kind: &str, figures: StageFigures) -> StageFigures {
+    let filters = matches!(kind, "filter" | "processor" | "flat_map" | "router" | "try_map" | "map");
+    StageFigures { filtered: if filters { figures.filtered } else { 0 }, ..figures }
+}
+
+/// The stage that limits a run which has taken so long, by the figures of all its stages.
+pub(crate) fn limiting_stage(stages: &[StageReport], elapsed: Duration) -> Option<Limiting> {
+    let loads = stages.iter().filter(|stage| !stage.workers.is_empty()).map(|stage| Load {
+        stage: &stage.name,
+        workers: stage.workers.len(),
+        grows: !stage.place.is_empty() || matches!(stage.kind, "processor" | "consumer" | "router"),
+        items: stage.workers.iter().map(|worker| worker.items).sum(),
+        busy: stage.figures.busy,
+        for_input: stage.figures.waited_for_input,
+        for_room: stage.figures.waited_for_room,
+    });
+    limiting::limiting(&loads.collect::<Vec<_>>(), elapsed)
 }
 
 /// Something whose value is read from the report.
@@ -70,10 +99,12 @@ pub trait Outcome {
 
 impl Report {
     pub(crate) fn new(shared: &Shared, graph: &Graph, elapsed: Duration, warnings: Vec<Warning>) -> Self {
+        let stages = stages(shared, graph);
         Report {
             pipeline: shared.name().to_string(),
             totals: Arc::clone(shared.totals()),
-            stages: stages(shared, graph),
+            limiting: limiting_stage(&stages, elapsed),
+            stages,
             elapsed,
             stopped: shared.stopped(),
             warnings,
@@ -146,6 +177,11 @@ impl Report {
         self.stopped
     }
 
+    /// The stage that limited the run, why, and what one more worker would bring; `None` if nothing was measured.
+    pub fn limiting(&self) -> Option<&Limiting> {
+        self.limiting.as_ref()
+    }
+
     /// What the run's owner should know, each thing once.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -176,15 +212,16 @@ impl<T: Wire> Outcome for Collector<T> {
     }
 }
 
-/// As `{pipeline, seconds, stopped, warnings, stages, counters}`; the values of handles are not part of it.
+/// As `{pipeline, seconds, stopped, warnings, stages, limiting, counters}`; the values of handles are not part of it.
 impl serde::Serialize for Report {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut report = serializer.serialize_struct("Report", 6)?;
+        let mut report = serializer.serialize_struct("Report", 7)?;
         report.serialize_field("pipeline", &self.pipeline)?;
         report.serialize_field("seconds", &self.elapsed.as_secs_f64())?;
         report.serialize_field("stopped", &self.stopped)?;
         report.serialize_field("warnings", &self.warnings)?;
         report.serialize_field("stages", &self.stages)?;
+        report.serialize_field("limiting", &self.limiting)?;
         report.serialize_field("counters", &self.totals.counters())?;
         report.end()
     }
@@ -192,9 +229,6 @@ impl serde::Serialize for Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width =
-            self.stages.iter().map(|stage| stage.name.chars().count()).max().unwrap_or(0).clamp(5, 32);
-        let place = self.stages.iter().map(|stage| stage.place.len()).max().unwrap_or(0).max(5);
         write!(f, "{}: {:.3} s", self.pipeline, self.elapsed.as_secs_f64())?;
         match self.stopped {
             Some(cause) => writeln!(f, ", stopped early by {cause}")?,
@@ -203,68 +237,13 @@ impl fmt::Display for Report {
         for warning in &self.warnings {
             writeln!(f, "  warning: {warning}")?;
         }
-        writeln!(
-            f,
-            "  {:width$}  {:place$}  {:>10} {:>10} {:>8} {:>6} {:>8} {:>7} {:>9}",
-            "stage", "place", "in", "out", "skipped", "dead", "retried", "deaths", "busy"
-        )?;
-        for stage in &self.stages {
-            let figures = &stage.figures;
-            let name: String = stage.name.chars().take(width).collect();
-            writeln!(
-                f,
-                "  {name:width$}  {:place$}  {:>10} {:>10} {:>8} {:>6} {:>8} {:>7} {:>9}",
-                stage.place,
-                figures.items_in,
-                figures.items_out,
-                figures.skipped,
-                figures.dead,
-                figures.retried,
-                figures.deaths,
-                if figures.busy.is_zero() {
-                    String::new()
-                } else {
-                    format!("{:.3} s", figures.busy.as_secs_f64())
-                },
-            )?;
+        f.write_str(&table::table(&self.stages, self.elapsed))?;
+        if let Some(limiting) = &self.limiting {
+            limiting.fmt(f)?;
         }
         for (name, count) in self.totals.counters() {
-            writeln!(f, "  {name}: {count}")?;
+            writeln!(f, "  {name}: {}", text::grouped_in_full(count))?;
         }
-        for stage in &self.stages {
-            for Deaths { cause, count } in &stage.deaths {
-                let workers = if *count == 1 { "worker" } else { "workers" };
-                writeln!(f, "  {count} {workers} of `{}` died: {cause}", stage.name)?;
-            }
-            let workers = match stage.figures.lost_goodbyes {
-                0 => continue,
-                1 => "1 worker".to_string(),
-                n => format!("{n} workers"),
-            };
-            writeln!(
-                f,
-                "  {workers} of `{}` ended without a goodbye: what `after` hooks recorded there is lost",
-                stage.name
-            )?;
-        }
-        for stage in &self.stages {
-            for item in &stage.failures {
-                writeln!(
-                    f,
-                    "  {} item {} of `{}` after {}: {}{}",
-                    item.fate,
-                    item.item,
-                    item.stage,
-                    if item.attempts == 1 {
-                        "1 attempt".to_string()
-                    } else {
-                        format!("{} attempts", item.attempts)
-                    },
-                    item.error,
-                    beneath_first(item.details.as_deref(), SHOWN)
-                )?;
-            }
-        }
-        Ok(())
+        table::misfortunes(&self.stages, f)
     }
 }

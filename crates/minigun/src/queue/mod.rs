@@ -1,0 +1,458 @@
+//! A bounded queue that moves runs of items: what an idle consumer finds is taken at once, however little.
+//!
+//! Every edge of the graph is one such queue. Senders are counted: the queue has ended when the last one is
+//! dropped and everything was taken. It also holds the items that wait for another attempt, so that they
+//! count against the same limit and any worker can take them when they are due.
+//!
+//! Each sender has a lane of its own, a ring that it alone fills: it publishes an item by one store and looks at one
+//! flag, and takes the lock only if somebody waits. Consumers empty the lanes under the lock, a run at a time. Who is
+//! about to sleep raises the flag, makes a fence for both sides, and looks once more.
+//!
+//! A queue in a loop ends with the loop (see [`in_flight`](crate::in_flight)), and only senders from outside the loop keep
+//! it open.
+
+mod in_loop;
+mod patience;
+mod sender;
+mod state;
+
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use crate::meter::{self, Waits};
+use crate::stats::Backlog;
+use minigun_os::Event;
+
+use crate::gate::{Admitted, Gate};
+use crate::in_flight::InFlight;
+use crate::sync::{Condvar, Mutex};
+use in_loop::Joined;
+use patience::Patience;
+pub(crate) use sender::{Hold, Sender};
+use state::{Later, State};
+
+/// The run was stopped: the queue takes and gives nothing more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
+/// What a consumer got.
+pub(crate) enum Pop<T> {
+    /// Items were appended to the caller's buffer; the first of them has this number.
+    Run(u64),
+    /// An item that failed before and is due again.
+    Again(Kept<T>),
+    /// The loop is at rest: what was gathered is to be let go, then [`rested`](Queue::rested) told.
+    Rest,
+    /// Nothing more will come.
+    End,
+    /// Nothing there now (not from `pop`); look again when the event was set or at the given time.
+    Empty(Option<Instant>),
+}
+
+/// An item with its number in the queue and the attempts made at it so far.
+#[derive(Debug)]
+pub(crate) struct Kept<T> {
+    pub(crate) item: T,
+    pub(crate) number: u64,
+    pub(crate) attempts: u32,
+}
+
+pub(crate) struct Queue<T> {
+    state: Mutex<State<T>>,
+    not_empty: Condvar,
+    not_full: Condvar,
+    limit: usize,
+    /// How many more items may be queued. Senders take some of it ahead; below zero by what came back.
+    room: AtomicIsize,
+    /// How much of it a sender may hold while it does nothing with it: so little that all together never hold all.
+    ahead: AtomicUsize,
+    /// Somebody waits for items, or the queue was stopped: whoever publishes must look closer.
+    attention: AtomicBool,
+    /// Whether taken items may come back, so that the end waits for them.
+    returns: bool,
+    /// Counted by the senders themselves, to be compared with what was taken.
+    sent: AtomicU64,
+    /// Taken items that are done, or were never here ([`passed_by`](Self::passed_by)).
+    done: AtomicU64,
+    /// Items that will come here, and count against the limit for whoever sends from outside the loop.
+    behind: AtomicUsize,
+    joined: OnceLock<Joined>,
+}
+
+impl<T> Queue<T> {
+    /// A queue for at most `limit` items (at least one). Where `returns`, every taken item must be answered by
+    /// [`done`](Self::done) or [`again`](Self::again), and the queue has not ended before.
+    pub(crate) fn new(limit: usize, returns: bool) -> Self {
+        let limit = limit.clamp(1, isize::MAX as usize);
+        Queue {
+            state: Mutex::new(State::new()),
+            not_empty: Condvar::new(),
+            not_full: Condvar::new(),
+            limit,
+            room: AtomicIsize::new(limit as isize),
+            ahead: AtomicUsize::new(0),
+            attention: AtomicBool::new(false),
+            returns,
+            sent: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            behind: AtomicUsize::new(0),
+            joined: OnceLock::new(),
+        }
+    }
+
+    /// As [`new`](Self::new), and takes are held to what the gate admits. Attempts after the first are not.
+    pub(crate) fn gated(limit: usize, returns: bool, gate: Option<Gate>) -> Self {
+        let mut queue = Queue::new(limit, returns);
+        queue.state.get_mut().gate = gate;
+        queue
+    }
+
+    /// Queues for items that are numbered as those of one, and which together hold at most `limit` (at least one each).
+    pub(crate) fn lanes(count: usize, limit: usize, returns: bool, gate: Option<&Gate>) -> Vec<Self> {
+        let numbers = Arc::new(AtomicU64::new(0));
+        let lane = |_| {
+            let mut queue = Queue::gated(limit / count.max(1), returns, gate.cloned());
+            queue.state.get_mut().numbers = Some(Arc::clone(&numbers));
+            queue
+        };
+        (0..count).map(lane).collect()
+    }
+
+    /// Behind a gate with a window: all taken items below `number` were let go in their order, and are
+    /// [`done`](Self::done) by that; `full` if too much waits for the next of them.
+    pub(crate) fn release(&self, number: u64, full: bool) {
+        let done = {
+            let mut state = self.state.lock();
+            let released = state.gate.as_mut().map(|gate| gate.release(number, full));
+            let (done, awaited) = released.unwrap_or_default();
+            if awaited {
+                self.wake_all(&mut state);
+            }
+            done
+        };
+        if done > 0 {
+            self.done(done);
+        }
+    }
+
+    /// Keeps the queue open without ever sending.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold<T> {
+        self.state.lock().senders += 1;
+        Hold { queue: Arc::clone(self), _outside: self.in_flight().map(InFlight::from_outside) }
+    }
+
+    fn count_senders(&self, senders: usize) {
+        self.ahead.store(self.limit / (8 * senders.max(8)), Ordering::Relaxed);
+    }
+
+    /// Takes up to `max` ready items into `run`, or one item that is due again; waits until there is
+    /// something, or the end.
+    pub(crate) fn pop(&self, run: &mut Vec<T>, max: usize) -> Pop<T> {
+        self.pop_until(run, max, None)
+    }
+
+    /// As [`pop`](Self::pop), but when there is nothing at that time it is `Empty`.
+    pub(crate) fn pop_until(&self, run: &mut Vec<T>, max: usize, until: Option<Instant>) -> Pop<T> {
+        let mut state = self.state.lock();
+        let (mut announced, mut patience) = (false, Patience::default());
+        loop {
+            match self.take(&mut state, run, max) {
+                Pop::Empty(_) if patience.lasts() => {
+                    drop(state);
+                    meter::waiting(Waits::ForInput, || patience.pause());
+                    state = self.state.lock();
+                }
+                // First announced, then looked again: whoever publishes after that look will call.
+                Pop::Empty(_) if !announced => {
+                    self.announce();
+                    announced = true;
+                }
+                Pop::Empty(due) => {
+                    if until.is_some_and(|until| until <= Instant::now()) {
+                        return Pop::Empty(due);
+                    }
+                    state.idle += 1;
+                    meter::waiting(Waits::ForInput, || match due.into_iter().chain(until).min() {
+                        Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
+                        None => self.not_empty.wait(&mut state),
+                    });
+                    // Whose call it was does not matter: one that woke by itself answers for another.
+                    match state.called.checked_sub(1) {
+                        Some(called) => state.called = called,
+                        None => state.idle -= 1,
+                    }
+                    announced = false;
+                }
+                got => {
+                    self.made_room(state);
+                    return got;
+                }
+            }
+        }
+    }
+
+    /// As [`pop`](Self::pop) without waiting, and at most the `share`-th part of what is there. When it is
+    /// `Empty`, `event` is set at the next change.
+    pub(crate) fn try_pop(&self, run: &mut Vec<T>, max: usize, share: usize, event: &Arc<Event>) -> Pop<T> {
+        let mut state = self.state.lock();
+        let mut announced = false;
+        loop {
+            let max = max.min(state.ready().div_ceil(share.max(1)));
+            match self.take(&mut state, run, max) {
+                Pop::Empty(_) if !announced => {
+                    if !state.events.iter().any(|e| Arc::ptr_eq(e, event)) {
+                        state.events.push(Arc::clone(event));
+                    }
+                    self.announce();
+                    announced = true;
+                }
+                Pop::Empty(due) => return Pop::Empty(due),
+                got => {
+                    // It is awake: what comes next may be for another.
+                    state.events.retain(|other| !Arc::ptr_eq(other, event));
+                    self.made_room(state);
+                    return got;
+                }
+            }
+        }
+    }
+
+    /// The caller is about to wait: from now on it is either seen by those who publish, or sees what they did.
+    fn announce(&self) {
+        self.attention.store(true, Ordering::Relaxed);
+        minigun_os::heavy_fence();
+    }
+
+    /// Whether somebody still has to be called.
+    fn attend(&self, state: &State<T>) {
+        let attention = state.stopped || state.idle > 0 || !state.events.is_empty();
+        self.attention.store(attention, Ordering::Relaxed);
+    }
+
+    fn take(&self, state: &mut State<T>, run: &mut Vec<T>, max: usize) -> Pop<T> {
+        if state.stopped {
+            return Pop::End;
+        }
+        let due = state.later.peek().map(|later| later.due);
+        if due.is_some_and(|due| state.hurried || due <= Instant::now())
+            && let Some(later) = state.later.pop()
+        {
+            state.out += 1;
+            self.room.fetch_add(1, Ordering::Relaxed);
+            return Pop::Again(later.kept);
+        }
+        let (first, mut max) = (state.taken, max);
+        if state.gate.is_some() {
+            // The gate counts what it admits as taken: it is only asked for what there is.
+            max = max.min(state.ready());
+        }
+        if max > 0
+            && let Some(gate) = &mut state.gate
+        {
+            max = match gate.admit(first, max, state.hurried, Instant::now()) {
+                Admitted::Some(count) => count,
+                Admitted::NotBefore(time) => return Pop::Empty(Some(due.map_or(time, |due| due.min(time)))),
+                Admitted::Shut => return Pop::Empty(due),
+            };
+        }
+        let count = state.take_lanes(run, max);
+        if count > 0 {
+            state.taken += count as u64;
+            if self.returns {
+                state.out += count;
+            }
+            self.room.fetch_add(count as isize, Ordering::Relaxed);
+            return Pop::Run(match &state.numbers {
+                Some(numbers) => numbers.fetch_add(count as u64, Ordering::Relaxed),
+                None => first,
+            });
+        }
+        if let Some(left) = state.asked.checked_sub(1) {
+            state.asked = left;
+            return Pop::Rest;
+        }
+        if state.ended() { Pop::End } else { Pop::Empty(due) }
+    }
+
+    /// The owner of `event` found work elsewhere and may be too busy for what arrives: that is for others.
+    pub(crate) fn pass_on(&self, event: &Arc<Event>) {
+        let mut state = self.state.lock();
+        state.events.retain(|other| !Arc::ptr_eq(other, event));
+        if state.ready() > 0
+            && let Some(other) = state.events.pop()
+        {
+            let _ = other.set();
+        }
+        self.attend(&state);
+    }
+
+    fn made_room(&self, mut state: crate::sync::MutexGuard<'_, State<T>>) {
+        // The last sender may have gone while there was still something: then those who wait for more were
+        // not told.
+        if state.ended() {
+            self.wake_all(&mut state);
+        }
+        self.attend(&state);
+        // Not for every item: a sender that slept is worth waking for a run of them. It cannot sleep on, for the
+        // next look at a queue of which nothing is left wakes it.
+        let room = usize::try_from(self.room.load(Ordering::Relaxed)).unwrap_or(0);
+        if state.blocked > 0 && (room > self.limit / 16 || state.ready() == 0) {
+            drop(state);
+            self.not_full.notify_all();
+        }
+    }
+
+    /// Taken items will not come back.
+    pub(crate) fn done(&self, items: usize) {
+        self.done.fetch_add(items as u64, Ordering::Relaxed);
+        if self.returns {
+            let mut state = self.state.lock();
+            state.out -= items;
+            if state.ended() {
+                self.wake_all(&mut state);
+            }
+        }
+        // With nothing locked: it may be the last in the loop.
+        if let Some(in_flight) = self.in_flight() {
+            in_flight.leave(items);
+        }
+    }
+
+    /// A taken item is to be tried again at `due`.
+    pub(crate) fn again(&self, kept: Kept<T>, due: Instant) {
+        let mut state = self.state.lock();
+        state.out -= 1;
+        if state.stopped {
+            return;
+        }
+        state.later.push(Later { due, kept });
+        self.room.fetch_sub(1, Ordering::Relaxed);
+        // Whoever waits computed its wait without this item.
+        self.wake_all(&mut state);
+    }
+
+    /// About how many items wait here or were taken and are not done yet.
+    pub(crate) fn load(&self) -> usize {
+        let state = self.state.lock();
+        let out = state.taken.saturating_sub(self.done.load(Ordering::Relaxed));
+        state.ready() + out as usize
+    }
+
+    /// Whether nothing more will come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.lock().ended()
+    }
+
+    /// Ends everything at once: senders get `Stopped`, consumers the end. What was queued is abandoned.
+    pub(crate) fn stop(&self) {
+        let mut state = self.state.lock();
+        state.stopped = true;
+        self.wake_all(&mut state);
+        self.attend(&state);
+        drop(state);
+        self.not_full.notify_all();
+    }
+
+    /// From now on nothing waits for its next attempt.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.state.lock();
+        state.hurried = true;
+        self.wake_all(&mut state);
+    }
+
+    /// Takes no more from senders; what is queued can still be taken.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        if state.ended() {
+            self.wake_all(&mut state);
+        }
+        drop(state);
+        self.not_full.notify_all();
+    }
+
+    fn wake_all(&self, state: &mut State<T>) {
+        state.called += std::mem::take(&mut state.idle);
+        self.not_empty.notify_all();
+        for event in state.events.drain(..) {
+            // An eventfd can refuse only what was never made; then nobody waits on it.
+            let _ = event.set();
+        }
+    }
+
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// A sender reports what it sent, by its own count.
+    pub(crate) fn add_sent(&self, items: u64) {
+        self.sent.fetch_add(items, Ordering::Relaxed);
+    }
+
+    /// Items sent, by the senders' own count.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Items taken, by the consumers' count, and those left behind by a stop.
+    pub(crate) fn taken_and_left(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.taken, (state.ready() + state.later.len()) as u64)
+    }
+}
+
+impl<T> Queue<T> {
+    /// A sender is gone, and so much room that it had taken ahead comes back.
+    fn left(&self, credit: usize, within: bool) {
+        let mut state = self.state.lock();
+        state.senders -= usize::from(!within);
+        state.ways -= 1;
+        self.count_senders(state.ways);
+        state.left_lanes = true;
+        self.room.fetch_add(credit as isize, Ordering::Relaxed);
+        if credit > 0 && state.blocked > 0 {
+            self.not_full.notify_all();
+        }
+        self.fewer(state);
+    }
+
+    /// A hold is gone.
+    fn let_go(&self) {
+        let mut state = self.state.lock();
+        state.senders -= 1;
+        self.fewer(state);
+    }
+
+    /// What kept it open may be gone.
+    fn fewer(&self, mut state: crate::sync::MutexGuard<'_, State<T>>) {
+        if state.ended() {
+            self.wake_all(&mut state);
+            self.attend(&state);
+        }
+    }
+
+    /// Calls those who wait for what has arrived.
+    fn arrived(&self, mut state: crate::sync::MutexGuard<'_, State<T>>) {
+        let count = state.ready();
+        let idle = state.idle.min(count);
+        state.idle -= idle;
+        state.called += idle;
+        for _ in idle..count {
+            let Some(event) = state.events.pop() else { break };
+            let _ = event.set();
+        }
+        self.attend(&state);
+        drop(state);
+        for _ in 0..idle {
+            self.not_empty.notify_one();
+        }
+    }
+}
+
+impl<T: Send> Backlog for Queue<T> {
+    fn waiting(&self) -> usize {
+        let state = self.state.lock();
+        state.ready() + state.later.len()
+    }
+}

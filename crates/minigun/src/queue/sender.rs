@@ -1,0 +1,259 @@
+//! A sender's end of a queue: a lane of its own, room taken ahead, and when to wait or to call.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use minigun_os::{LightFence, RingWriter};
+
+use super::patience::Patience;
+use super::{Queue, Stopped};
+use crate::defaults;
+use crate::in_flight::{InFlight, Outside};
+use crate::meter::{self, Waits};
+
+/// A counted way into a queue, with a lane of its own; the queue ends when the last is dropped.
+///
+/// What is [written](Self::write) waits in the lane, unseen, until it is [published](Self::publish) or taken back.
+pub(crate) struct Sender<T> {
+    queue: Arc<Queue<T>>,
+    lane: RingWriter<T>,
+    /// Room that was taken ahead, so that not every item has to ask for its own.
+    credit: Cell<usize>,
+    sent: Cell<u64>,
+    light: LightFence,
+    /// The loop in which the queue stands.
+    joined: Option<Arc<InFlight>>,
+    /// It is of that loop, and does not keep the queue open.
+    within: bool,
+    _outside: Option<Outside>,
+}
+
+impl<T> Sender<T> {
+    pub(crate) fn new(queue: &Arc<Queue<T>>) -> Self {
+        Sender::within(queue, None)
+    }
+
+    /// A way into a queue for a worker that stands in this loop. Within one loop workers do not keep each other's
+    /// queues open: in a circle none would end.
+    pub(crate) fn within(queue: &Arc<Queue<T>>, worker: Option<&Arc<InFlight>>) -> Self {
+        let joined = queue.in_flight();
+        let within = joined.zip(worker).is_some_and(|(of, worker)| Arc::ptr_eq(of, worker));
+        Sender::open(queue, within)
+    }
+
+    fn open(queue: &Arc<Queue<T>>, within: bool) -> Self {
+        let joined = queue.in_flight().cloned();
+        let outside = joined.as_ref().filter(|_| !within).map(InFlight::from_outside);
+        let most = defaults::LANE_BYTES / size_of::<T>().max(1);
+        let (lane, reader) = minigun_os::ring(queue.limit.min(most.max(defaults::LANE_ITEMS)));
+        let mut state = queue.state.lock();
+        state.senders += usize::from(!within);
+        state.ways += 1;
+        state.lanes.push(reader);
+        queue.count_senders(state.ways);
+        drop(state);
+        Sender {
+            queue: Arc::clone(queue),
+            lane,
+            credit: Cell::new(0),
+            sent: Cell::new(0),
+            light: LightFence::new(),
+            joined,
+            within,
+            _outside: outside,
+        }
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue<T>> {
+        &self.queue
+    }
+
+    /// Puts an item behind those not published yet; gives it back if there is no room now.
+    pub(crate) fn write(&self, item: T) -> Result<(), T> {
+        if self.credit.get() == 0 && !self.reserve() {
+            return Err(item);
+        }
+        self.try_write(item)
+    }
+
+    /// As [`write`](Self::write), but only into room that this sender has already.
+    #[inline]
+    pub(crate) fn try_write(&self, item: T) -> Result<(), T> {
+        let credit = self.credit.get();
+        if credit == 0 {
+            return Err(item);
+        }
+        self.lane.write(item)?;
+        self.credit.set(credit - 1);
+        Ok(())
+    }
+
+    /// Takes some room ahead.
+    #[cold]
+    fn reserve(&self) -> bool {
+        let (most, behind) = (self.ahead().max(1) as isize, self.behind());
+        let taken = self.queue.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| {
+            (room > behind).then(|| room - (room - behind).min(most))
+        });
+        taken.inspect(|room| self.credit.set(most.min(*room - behind) as usize)).is_ok()
+    }
+
+    /// How much of the room is for others: what goes round in a loop has the right of way.
+    fn behind(&self) -> isize {
+        if self.within || self.joined.is_none() {
+            return 0;
+        }
+        isize::try_from(self.queue.behind.load(Ordering::SeqCst)).unwrap_or(isize::MAX)
+    }
+
+    fn ahead(&self) -> usize {
+        self.queue.ahead.load(Ordering::Relaxed)
+    }
+
+    /// How many items are written and not published.
+    #[inline]
+    pub(crate) fn unpublished(&self) -> usize {
+        self.lane.unpublished()
+    }
+
+    /// Takes back what was written last, until `keep` items are unpublished.
+    pub(crate) fn take_back(&self, keep: usize) {
+        let back = self.unpublished().saturating_sub(keep);
+        if back == 0 {
+            return;
+        }
+        self.lane.take_back(keep);
+        self.credit.set(self.credit.get() + back);
+        if self.credit.get() > self.ahead() {
+            let state = self.queue.state.lock();
+            self.queue.room.fetch_add(self.credit.replace(0) as isize, Ordering::Relaxed);
+            if state.blocked > 0 {
+                self.queue.not_full.notify_all();
+            }
+        }
+    }
+
+    /// Lets the consumers have what was written; calls one that waits.
+    #[inline]
+    pub(crate) fn publish(&self) -> Result<(), Stopped> {
+        let count = self.unpublished();
+        if count == 0 {
+            return Ok(());
+        }
+        self.enter(count);
+        self.lane.publish();
+        self.sent.set(self.sent.get() + count as u64);
+        self.light.fence();
+        if self.queue.attention.load(Ordering::Relaxed) { self.call() } else { Ok(()) }
+    }
+
+    /// Items are in flight before a consumer can see them.
+    #[inline]
+    fn enter(&self, count: usize) {
+        if let Some(joined) = &self.joined {
+            joined.enter(count);
+        }
+    }
+
+    #[cold]
+    fn call(&self) -> Result<(), Stopped> {
+        let state = self.queue.state.lock();
+        if state.stopped {
+            return Err(Stopped);
+        }
+        self.queue.arrived(state);
+        Ok(())
+    }
+
+    /// What was published since the last time reaches the queue's books.
+    pub(crate) fn flush(&self) {
+        self.queue.add_sent(self.sent.replace(0));
+    }
+
+    /// Sends and counts one item, waiting for room; gives it back when the queue was stopped or closed.
+    pub(crate) fn send(&self, item: T) -> Result<(), T> {
+        let mut item = item;
+        let mut state = self.queue.state.lock();
+        loop {
+            // Under the lock: what was accepted is seen by whoever closes the queue.
+            if state.stopped || state.closed {
+                return Err(item);
+            }
+            match self.write(item) {
+                Ok(()) => break,
+                Err(back) => item = back,
+            }
+            state.blocked += 1;
+            meter::waiting(Waits::ForRoom, || self.queue.not_full.wait(&mut state));
+            state.blocked -= 1;
+        }
+        self.enter(1);
+        self.lane.publish();
+        self.queue.add_sent(1);
+        self.queue.arrived(state);
+        Ok(())
+    }
+
+    /// Publishes, then sends everything in `run`, in order, waiting for room as often as it must; what is not sent
+    /// when the queue is stopped stays in `run`.
+    pub(crate) fn send_run(&self, run: &mut VecDeque<T>) -> Result<(), Stopped> {
+        while let Some(item) = run.pop_front() {
+            if let Err(item) = self.write(item) {
+                run.push_front(item);
+                self.publish()?;
+                self.wait_for_room()?;
+            }
+        }
+        self.publish()
+    }
+
+    fn has_room(&self) -> bool {
+        let room = self.credit.get() > 0 || self.queue.room.load(Ordering::Relaxed) > self.behind();
+        room && !self.lane.is_full()
+    }
+
+    fn wait_for_room(&self) -> Result<(), Stopped> {
+        let mut patience = Patience::default();
+        while patience.lasts() && !self.has_room() {
+            meter::waiting(Waits::ForRoom, || patience.pause());
+        }
+        let mut state = self.queue.state.lock();
+        while !state.stopped {
+            if self.has_room() {
+                return Ok(());
+            }
+            state.blocked += 1;
+            meter::waiting(Waits::ForRoom, || self.queue.not_full.wait(&mut state));
+            state.blocked -= 1;
+        }
+        Err(Stopped)
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Sender::open(&self.queue, self.within)
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.lane.take_back(0);
+        self.flush();
+        self.queue.left(self.credit.get(), self.within);
+    }
+}
+
+/// Keeps a queue open.
+pub(crate) struct Hold<T> {
+    pub(super) queue: Arc<Queue<T>>,
+    pub(super) _outside: Option<Outside>,
+}
+
+impl<T> Drop for Hold<T> {
+    fn drop(&mut self) {
+        self.queue.let_go();
+    }
+}

@@ -1,0 +1,190 @@
+//! What a producer emits: each item goes on at once, by itself.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::attempt::Attempt;
+use super::edge::Edge;
+use super::sink::{Cx, MakeSink};
+use super::tx::{Outlet, Tx};
+use crate::failure::{FailedItem, Failure, FailureKind, Fate};
+use crate::graph::StageId;
+use crate::meter::Meter;
+use crate::queue::Stopped;
+use crate::shared::Shared;
+use crate::stats::{StageStats, WorkerStats};
+use crate::working::Working;
+
+/// The way of a producer's items: each is an attempt of its own at the light steps fused behind the producer.
+pub(crate) struct Emit<U> {
+    attempt: Option<Attempt<U>>,
+    /// Where the items go, if no step is fused behind the producer: no user code, so nothing to attempt.
+    edge: Option<Rc<Edge<U>>>,
+    tx: Rc<Tx>,
+    shared: Arc<Shared>,
+    of: Rc<Producer>,
+    gone: bool,
+}
+
+/// What the ways of one producer have in common: its own, and the ports that it is lent.
+pub(crate) struct Producer {
+    shared: Arc<Shared>,
+    stats: Arc<StageStats>,
+    worker: Arc<WorkerStats>,
+    meter: RefCell<Meter>,
+    stage: StageId,
+    name: Arc<str>,
+    number: Cell<u64>,
+    unflushed: Cell<u64>,
+}
+
+/// After this many items a busy source brings its figures up to date; one that is slow, sooner.
+const FLUSH_EVERY: u64 = 4096;
+
+impl Producer {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        (stage, name): (StageId, &Arc<str>),
+        worker: &Arc<WorkerStats>,
+    ) -> Rc<Self> {
+        Rc::new(Producer {
+            shared: Arc::clone(shared),
+            stats: shared.stats(stage),
+            worker: Arc::clone(worker),
+            meter: RefCell::new(Meter::new(shared.clock(), Some(worker.state()))),
+            stage,
+            name: Arc::clone(name),
+            number: Cell::new(0),
+            unflushed: Cell::new(0),
+        })
+    }
+
+    /// How many items it has emitted, by whichever way.
+    pub(crate) fn emitted(&self) -> u64 {
+        self.number.get()
+    }
+
+    /// An item went on. Says whether it is time to bring the figures up to date.
+    #[inline]
+    fn counted(&self) -> bool {
+        self.number.set(self.number.get() + 1);
+        self.unflushed.set(self.unflushed.get() + 1);
+        self.meter.borrow_mut().item() || self.unflushed.get() == FLUSH_EVERY
+    }
+
+    #[cold]
+    fn flush(&self, tx: &Tx) {
+        let items = self.unflushed.take();
+        self.stats.add(0, items, 0);
+        self.worker.dealt_with(items);
+        self.meter.borrow_mut().tell(|timing| self.stats.timed(timing));
+        tx.flush();
+        self.shared.settle(&tx.journal);
+    }
+}
+
+impl<U> Emit<U> {
+    /// A producer's way to `head`.
+    pub(crate) fn open(head: &MakeSink<U>, cx: &Cx) -> Result<Self, Failure> {
+        let Some(of) = &cx.producer else { return Err("minigun: not in a producer".into()) };
+        let attempt = Attempt::new(Arc::clone(head), cx.clone())?;
+        Ok(Emit {
+            edge: attempt.edge(),
+            tx: Rc::clone(&cx.tx),
+            shared: Arc::clone(&cx.run),
+            of: Rc::clone(of),
+            gone: false,
+            attempt: Some(attempt),
+        })
+    }
+
+    /// Sends an item by the shortest way, if that is open.
+    #[inline]
+    pub(crate) fn try_push(&mut self, item: U) -> Result<(), U> {
+        let Some(edge) = &self.edge else { return Err(item) };
+        if self.gone || self.shared.is_stopping() {
+            return Err(item);
+        }
+        edge.try_push(item)?;
+        let due = self.of.counted();
+        if edge.publish().is_err() {
+            self.cut_off();
+        } else if due {
+            self.of.flush(&self.tx);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn push(&mut self, item: U) -> Result<(), Failure> {
+        if self.gone || self.shared.is_stopping() {
+            return self.refuse();
+        }
+        let went_on = match &self.edge {
+            Some(edge) => edge.push(item).map(|()| edge.publish()),
+            None => self.attempt(item),
+        };
+        if !matches!(went_on, Ok(Ok(()))) {
+            return self.ended(went_on);
+        }
+        if self.of.counted() || self.tx.journal.has_values() {
+            self.of.flush(&self.tx);
+        }
+        Ok(())
+    }
+
+    /// Through the steps fused behind the producer.
+    fn attempt(&mut self, item: U) -> Result<Result<(), Stopped>, Failure> {
+        let Some(attempt) = &mut self.attempt else { return Err(closed()) };
+        attempt.run(item, Working::at(self.of.emitted(), 0))?;
+        Ok(self.tx.commit())
+    }
+
+    #[cold]
+    fn refuse(&mut self) -> Result<(), Failure> {
+        if !self.gone {
+            self.of.stats.abandoned(1);
+        }
+        Err(closed())
+    }
+
+    /// The item did not go on, and none will after it.
+    #[cold]
+    fn ended(&mut self, how: Result<Result<(), Stopped>, Failure>) -> Result<(), Failure> {
+        match how {
+            Ok(_) => self.cut_off(),
+            Err(failure) => {
+                self.gone = true;
+                let Producer { name, stage, .. } = &*self.of;
+                let failed = FailedItem::new(name, self.of.emitted(), 1, &failure, Fate::Stopped);
+                self.shared.gave_up(*stage, failed);
+            }
+        }
+        Err(closed())
+    }
+
+    #[cold]
+    fn cut_off(&mut self) {
+        self.gone = true;
+        self.of.stats.abandoned(1);
+        self.shared.gone();
+    }
+
+    /// The producer has ended: so do the steps behind it.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        self.of.flush(&self.tx);
+        let Some(attempt) = self.attempt.take() else { return Ok(()) };
+        self.edge = None;
+        let finished = attempt.finish();
+        if finished.is_ok() && self.tx.commit().is_err() {
+            self.shared.gone();
+        }
+        self.tx.flush();
+        self.shared.settle(&self.tx.journal);
+        finished
+    }
+}
+
+fn closed() -> Failure {
+    Failure::new(FailureKind::Error, "the run is stopping")
+}
