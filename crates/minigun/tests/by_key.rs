@@ -234,3 +234,13 @@ fn workers_that_serve_one_item_each_cannot_keep_a_key() {
         );
     });
 }
+
+#[test]
+fn a_key_and_an_order_of_all_items_exclude_each_other() {
+    within("ordered by key", || {
+        let p = Pipeline::new("ordered by key");
+        p.source("in", 0..3u32).on(threads(2).ordered().by_key(|n: &u32| *n), |s| s.consumer("work", drop));
+        let Error::Wiring { mistakes, .. } = error_of(p) else { panic!("a mistake was expected") };
+        assert_eq!(mistakes, [Mistake::OrderedByKey { block: "work".to_string() }]);
+    });
+}

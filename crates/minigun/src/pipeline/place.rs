@@ -205,6 +205,8 @@ impl<P, M, K> Block<P, M, K> {
     ///
     /// What waits is bounded: at most as many items as the block's [queue](Self::queue) holds are under way or wait
     /// for an earlier one, and none more is given to a worker while what came from worker processes and waits exceeds 8 MiB.
+    ///
+    /// Together with [`by_key`](Block::by_key) it is a mistake in the wiring: workers by key have a queue each.
     pub fn ordered(mut self) -> Self {
         self.settings.ordered = true;
         self

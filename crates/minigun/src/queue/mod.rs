@@ -109,6 +109,7 @@ impl<T> Queue<T> {
     }
 
     /// Queues for items that are numbered as those of one, and which together hold at most `limit` (at least one each).
+    /// They keep one rate together.
     pub(crate) fn lanes(count: usize, limit: usize, returns: bool, gate: Option<&Gate>) -> Vec<Self> {
         let numbers = Arc::new(AtomicU64::new(0));
         let lane = |_| {
