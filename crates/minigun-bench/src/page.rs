@@ -84,7 +84,7 @@ fn tables(results: &Results, workload: &Workload) -> Result<String, BoxError> {
                 short(reached.value),
                 short(reached.min),
                 short(reached.max),
-                row.settings.replace('|', "\\|")
+                row.settings.replace('<', "&lt;").replace('|', "\\|")
             )?;
         }
     }

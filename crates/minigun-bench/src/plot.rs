@@ -29,7 +29,7 @@ pub(crate) fn plot(results: &Results, folder: &Path) -> Result<(), BoxError> {
 
 fn svg(workload: &Workload, cases: &[CaseResults]) -> Result<String, BoxError> {
     let rows: usize = cases.iter().map(|case| case.rows.len()).sum();
-    let height = HEAD * (cases.len() + 1) as f64 + ROW * rows as f64 + 16.0;
+    let height = HEAD * (cases.len() + 1) as f64 + ROW * rows as f64 + HEAD - 4.0;
     let mut svg = String::new();
     writeln!(
         svg,
@@ -58,7 +58,12 @@ fn svg(workload: &Workload, cases: &[CaseResults]) -> Result<String, BoxError> {
             y += ROW;
         }
     }
-    svg += "</svg>\n";
+    writeln!(
+        svg,
+        "<text x=\"12\" y=\"{}\" font-size=\"11\" fill=\"#666\">blue: minigun, grey: peers, yellow: limits; bars \
+         are medians, lines go from the least to the most</text>\n</svg>",
+        y + 18.0
+    )?;
     Ok(svg)
 }
 

@@ -10,7 +10,7 @@ pub const QUEUE_BYTES: usize = 128 << 10;
 
 /// How many items of type `T` a queue between two stages holds by default: [`QUEUE_ITEMS`], or as many as fit into
 /// [`QUEUE_BYTES`] if those are more and nothing has to be dropped with them. Numbers and small records then pass in
-/// longer runs, for no more memory.
+/// longer runs, for no more memory. Before a process for each item it is always [`QUEUE_ITEMS`].
 pub const fn queue_items<T>() -> usize {
     let size = if size_of::<T>() == 0 { 1 } else { size_of::<T>() };
     let fit = QUEUE_BYTES / size;

@@ -39,8 +39,8 @@ use minigun_os::{Data, DataFile};
 ///
 /// # Where it lives
 ///
-/// In a temporary file without a name in the folder for temporary files ([`std::env::temp_dir`], which `TMPDIR` says),
-/// or in one of your choice ([`writer_in`](Self::writer_in)). So it takes room there, and none of the program's heap:
+/// In a temporary file without a name: in the folder that `TMPDIR` names, else in `/var/tmp`, the place for large
+/// temporary files, or in one of your choice ([`writer_in`](Self::writer_in)). So it takes room there, and none of the program's heap:
 /// what is being read stays in the kernel's page cache, the rest the kernel may write out and read again. Nothing
 /// is left on the disk, however the program ends. A disk that fails to give back what was written kills the
 /// process that reads it (SIGBUS). A folder on a disk does better than one in memory (tmpfs), whose small pages each
@@ -126,12 +126,12 @@ impl<T: Pod> Shared<[T]> {
         writer.finish()
     }
 
-    /// Something to write the data set to bit by bit, in the folder for temporary files.
+    /// Something to write the data set to bit by bit; [where it lives](Self#where-it-lives).
     ///
     /// # Errors
     /// [`SharedError::Create`].
     pub fn writer() -> Result<SharedWriter<T>, SharedError> {
-        Self::writer_in(std::env::temp_dir())
+        Self::writer_in(folder())
     }
 
     /// As [`writer`](Self::writer), in a folder of your choice: one on a disk with room for it.
@@ -153,6 +153,16 @@ impl<T: Pod> Shared<[T]> {
             Err(source) => return Err(SharedError::Create { folder, source }),
         };
         Ok(SharedWriter { file, folder, written: 0, block: Vec::new(), of: PhantomData })
+    }
+}
+
+/// `/tmp` is often in memory, with small pages and little room: it comes last.
+fn folder() -> PathBuf {
+    let large = Path::new("/var/tmp");
+    if std::env::var_os("TMPDIR").is_none() && large.is_dir() {
+        large.to_path_buf()
+    } else {
+        std::env::temp_dir()
     }
 }
 

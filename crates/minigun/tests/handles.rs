@@ -31,7 +31,7 @@ fn what_is_counted_and_collected_arrives_once_from_every_executor() {
         let expected = tens().flat_map(|n| [vec![n; 2], vec![]]);
         assert_eq!(sorted(report.take(lists)), sorted(expected));
         let text = report.to_string();
-        assert!(text.contains("sum: 19900") && text.contains("calls: 200"), "{text}");
+        assert!(text.contains("sum: 19,900") && text.contains("calls: 200"), "{text}");
     });
 }
 

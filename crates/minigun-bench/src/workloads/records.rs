@@ -142,18 +142,24 @@ fn carried(format: Format, record: Record, bytes: &mut Vec<u8>) -> Result<Record
     format.decode(black_box(bytes))
 }
 
-/// As [`codec`], without what the library's format looks after.
+/// As [`codec`], without what the library's format looks after, and block by block as [`raw`].
 fn postcard(items: u64) -> Result<u64, BoxError> {
-    let carried = |record: Record, bytes: &mut Vec<u8>| -> Result<Record, BoxError> {
-        bytes.clear();
-        postcard_to(record, bytes)?;
-        Ok(postcard::from_bytes(black_box(bytes))?)
-    };
     let work = move |ids: Range<u64>| -> Result<u64, BoxError> {
-        let (mut bytes, mut sum) = (Vec::new(), 0);
-        for id in ids {
-            let arrived = carried(record(id), &mut bytes)?;
-            sum = add(sum, carried(step(arrived), &mut bytes)?);
+        let (mut there, mut back, mut sum) = (Vec::new(), Vec::new(), 0);
+        let mut records = ids.map(record).peekable();
+        while records.peek().is_some() {
+            there.clear();
+            back.clear();
+            while there.len() < BLOCK
+                && let Some(record) = records.next()
+            {
+                postcard_to(record, &mut there)?;
+            }
+            each(black_box(&there), |record| postcard_to(step(record), &mut back))?;
+            each(black_box(&back), |record| {
+                sum = add(sum, record);
+                Ok(())
+            })?;
         }
         Ok(sum)
     };

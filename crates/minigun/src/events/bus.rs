@@ -250,9 +250,10 @@ mod tests {
         drop(go);
         assert_eq!(bus.close(ended, LONG), Closed::Well);
         let seen: Vec<_> = seen.iter().collect();
-        let missed = |event: &Event| if let Event::Missed { events } = event { *events } else { 0 };
-        let (told, missed) = (seen.len(), seen.iter().map(missed).sum::<u64>());
-        assert_eq!(told as u64 - 2 + missed, all as u64, "beside what is missed and the last");
+        // It may be told more than once how much it missed: the queue is emptied while it fills.
+        let heard = |event: &Event| if let Event::Missed { events } = event { *events } else { 1 };
+        assert_eq!(seen.iter().map(heard).sum::<u64>(), all as u64 + 1, "all of them and the last");
+        assert!(seen.len() < all, "it missed some");
         assert_eq!(seen.last(), Some(&ended()));
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::lanes::{Lanes, launch_threads};
 use super::threads::pass_in_order;
 use super::{Context, Stand, ThreadsNode};
+use crate::defaults;
 use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
@@ -40,7 +41,11 @@ impl<T: Send + 'static> Context<T> for ForkContext {
     }
 }
 
-fn place<T: Send + 'static>(block: Placed<T>) -> Stand<T> {
+fn place<T: Send + 'static>(mut block: Placed<T>) -> Stand<T> {
+    if is_fresh(block.placement.executor) {
+        // A fork for each item: what a stop has to drain must not be long, however small the items.
+        block.placement.settings.queue.get_or_insert(defaults::QUEUE_ITEMS);
+    }
     let lanes = Lanes::new(&block.placement, true);
     let sink = lanes.sink();
     Stand::apart((ProcessNode { lanes, block: Arc::new(block), berth: None, debugged: false }, sink))

@@ -1,0 +1,148 @@
+//! The ring against a model: what is published arrives once and in order, what is taken back is dropped, and nothing is
+//! left undropped.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use minigun_os::{LightFence, heavy_fence, ring};
+
+/// Numbers that depend on the seed alone.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+/// Counts how many of its kind are alive.
+struct Alive(u64, Arc<AtomicI64>);
+
+impl Alive {
+    fn new(n: u64, count: &Arc<AtomicI64>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Alive(n, Arc::clone(count))
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn it_does_what_two_queues_do() {
+    for seed in 0..300 {
+        let mut chance = Chance(seed);
+        let alive = Arc::new(AtomicI64::new(0));
+        let capacity = 1 + chance.below(9) as usize;
+        let (writer, mut reader) = ring(capacity);
+        let room = capacity.next_power_of_two();
+        // Behind each other: what the reader sees, and what was written and not published.
+        let (mut seen, mut written) = (VecDeque::new(), VecDeque::new());
+        for n in 0..400 {
+            match chance.below(5) {
+                0 | 1 => {
+                    let taken = writer.write(Alive::new(n, &alive)).is_ok();
+                    assert_eq!(taken, seen.len() + written.len() < room, "seed {seed}");
+                    if taken {
+                        written.push_back(n);
+                    }
+                }
+                2 => {
+                    writer.publish();
+                    seen.append(&mut written);
+                }
+                3 => {
+                    let keep = chance.below(4) as usize;
+                    writer.take_back(keep);
+                    written.truncate(keep);
+                }
+                _ => {
+                    let (most, mut got) = (chance.below(5) as usize, Vec::new());
+                    let count = reader.take(&mut got, most);
+                    let expected: Vec<_> = seen.drain(..most.min(seen.len())).collect();
+                    assert_eq!(got.iter().map(|item| item.0).collect::<Vec<_>>(), expected, "seed {seed}");
+                    assert_eq!(count, expected.len());
+                }
+            }
+            assert_eq!((reader.len(), writer.unpublished()), (seen.len(), written.len()), "seed {seed}");
+            assert_eq!(writer.is_full(), seen.len() + written.len() == room);
+            assert_eq!(alive.load(Ordering::Relaxed), (seen.len() + written.len()) as i64, "seed {seed}");
+        }
+        // In either order nothing is left.
+        if seed % 2 == 0 {
+            drop(writer);
+            assert!(reader.is_abandoned());
+            assert_eq!(alive.load(Ordering::Relaxed), seen.len() as i64, "what was not published is gone");
+            drop(reader);
+        } else {
+            drop(reader);
+            drop(writer);
+        }
+        assert_eq!(alive.load(Ordering::Relaxed), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn from_thread_to_thread_everything_arrives_once_and_in_order() {
+    const ITEMS: u64 = 200_000;
+    for capacity in [1, 2, 64] {
+        let (writer, mut reader) = ring(capacity);
+        let sender = thread::spawn(move || {
+            for n in 0..ITEMS {
+                let mut item = Box::new(n);
+                while let Err(back) = writer.write(item) {
+                    item = back;
+                    writer.publish();
+                    thread::yield_now();
+                }
+                // Now and then more than one is published at once.
+                if n % 3 != 0 {
+                    writer.publish();
+                }
+            }
+            writer.publish();
+        });
+        let mut all = Vec::new();
+        while (all.len() as u64) < ITEMS {
+            if reader.take(&mut all, 50) == 0 {
+                thread::yield_now();
+            }
+        }
+        sender.join().unwrap();
+        assert!(all.into_iter().map(|item| *item).eq(0..ITEMS), "with {capacity} slots");
+    }
+}
+
+/// Each side writes one thing and then reads the other's: with the fences at least one sees what the other did.
+#[test]
+fn with_a_light_fence_and_a_heavy_one_nobody_misses_both() {
+    const ROUNDS: usize = 2_000;
+    let light = LightFence::new();
+    let cells: Arc<[[AtomicI64; 4]]> = (0..ROUNDS).map(|_| [const { AtomicI64::new(0) }; 4]).collect();
+    let (theirs, start) = (Arc::clone(&cells), Arc::new(Barrier::new(2)));
+    let ready = Arc::clone(&start);
+    let other = thread::spawn(move || {
+        ready.wait();
+        for [mine, yours, seen, _] in theirs.iter() {
+            mine.store(1, Ordering::Relaxed);
+            light.fence();
+            seen.store(yours.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    });
+    start.wait();
+    for [yours, mine, _, seen] in cells.iter() {
+        mine.store(1, Ordering::Relaxed);
+        heavy_fence();
+        seen.store(yours.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    other.join().unwrap();
+    for [_, _, one, other] in cells.iter() {
+        assert!(one.load(Ordering::Relaxed) + other.load(Ordering::Relaxed) > 0, "both missed the other");
+    }
+}
