@@ -63,6 +63,12 @@ pub const TRIAL_BOUND: Duration = Duration::from_secs(60);
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait of [`Backoff::default`](crate::Backoff).
 pub const BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// What waits to go round a loop is kept in memory up to about so many bytes at either end; the rest is in files.
+pub const LOOP_MEMORY: usize = 1 << 20;
+/// Such a file is left for the next when it has so many bytes.
+pub const LOOP_FILE: u64 = 64 << 20;
+/// So many items at once go round a loop again.
+pub const LOOP_RUN: usize = 64;
 /// Lines of a dead worker's standard error that are told with its death.
 pub const LAST_WORDS_LINES: usize = 20;
 /// The most that those lines may be together, in bytes.
@@ -145,6 +151,7 @@ fn table() -> String {
             format!("{LAST_WORDS_LINES} lines, {}", bytes(LAST_WORDS_BYTES)),
             "fixed",
         ),
+        ("waiting to go round a loop, in memory", format!("{} at either end", bytes(LOOP_MEMORY)), "fixed"),
         ("events that wait for a slow observer", HELD_EVENTS.to_string(), "fixed"),
         (
             "progress: a line, a drawing on a terminal",

@@ -149,6 +149,14 @@ pub enum Error {
         /// The file, and what the system said.
         source: io::Error,
     },
+    /// What waited to go round a loop could not be kept in a file.
+    #[error("what waits to go round the loop `{stage}` cannot be kept in a file: {source}")]
+    Loop {
+        /// The loop: the name given to `feedback`.
+        stage: String,
+        /// The folder, and what the system said.
+        source: io::Error,
+    },
     /// A data set could not be shared: see [`Shared`](crate::Shared).
     #[error(transparent)]
     Shared(#[from] SharedError),

@@ -1,6 +1,9 @@
 //! What may leave a queue now: a rate, and a window of items under way. Told the time, free of threads.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::sync::Mutex;
 
 /// Items per second, and how many may come at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -73,15 +76,15 @@ impl Bucket {
     }
 }
 
-/// Holds items back in a queue.
-#[derive(Debug, Default)]
+/// Holds items back in a queue. Clones keep one rate together, and each a window of its own.
+#[derive(Clone, Default)]
 pub(crate) struct Gate {
-    bucket: Option<Bucket>,
+    bucket: Option<Arc<Mutex<Bucket>>>,
     window: Option<Window>,
 }
 
 /// Items under way: taken, and not yet let go in their order.
-#[derive(Debug)]
+#[derive(Clone)]
 struct Window {
     most: u64,
     released: u64,
@@ -106,7 +109,7 @@ impl Gate {
     pub(crate) fn of(rate: Option<Rate>, window: Option<usize>) -> Option<Self> {
         let window =
             window.map(|most| Window { most: most as u64, released: 0, full: false, refused: false });
-        let bucket = rate.map(Bucket::new);
+        let bucket = rate.map(|rate| Arc::new(Mutex::new(Bucket::new(rate))));
         (bucket.is_some() || window.is_some()).then_some(Gate { bucket, window })
     }
 
@@ -121,8 +124,8 @@ impl Gate {
             }
             count = count.min(usize::try_from(room).unwrap_or(usize::MAX));
         }
-        match &mut self.bucket {
-            Some(bucket) if !hurried => match bucket.take(count, now) {
+        match &self.bucket {
+            Some(bucket) if !hurried => match bucket.lock().take(count, now) {
                 Ok(count) => Admitted::Some(count),
                 Err(due) => Admitted::NotBefore(due),
             },

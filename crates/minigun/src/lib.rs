@@ -21,7 +21,8 @@
 //!   ([`counter`](Pipeline::counter), [`collector`](Pipeline::collector)), [locked files](LockedFile) and hooks, and is
 //!   [`run`](Pipeline::run).
 //! * [`Flow`] is the typed end of what has been written so far; every step takes it and returns the next. Flows
-//!   are cloned (every clone gets every item), [`merge`]d, and ended by a consumer, a [`Collected`], a
+//!   are cloned (every clone gets every item), split ([`partition`](Flow::partition), [`round_robin`](Flow::round_robin), …),
+//!   [`merge`]d, led in loops ([`feedback`](Flow::feedback)), and ended by a consumer, a [`Collected`], a
 //!   [`Folded`] or a [`Receiver`].
 //! * [`Flow::on`] runs steps where a [`Block`] head says: [`inline`], [`threads`], [`processes`],
 //!   [`process_per_batch`], or an [`Executor`] value. Policies stand on the head: [`retry`](Block::retry),
@@ -35,7 +36,8 @@
 //! * [`Pipeline::progress`] shows how far a run is, [`Pipeline::observe`] tells of what happens in it as [`Event`]s, and
 //!   [`Running::stats`] has the figures of its stages and workers at any moment.
 //! * [`attempt`] tells a closure which item it works at, so that side effects can be repeated without harm.
-//! * [`guide`] has pages on whole matters: what happens when something fails, the words of the Ruby gem beside ours.
+//! * [`guide`] has pages on whole matters: what happens when something fails, which way items take, the words of the Ruby
+//!   gem beside ours.
 //! * [`Config`] and [`Pipeline::executor`] leave places and sizes to the time of the run; [`Pipeline::drawing`] shows
 //!   what was built.
 //! * [`Format`] is the codec of a process block; [`defaults`] has every default and limit.
@@ -78,6 +80,7 @@ mod graph;
 pub mod guide;
 #[cfg(feature = "hud")]
 pub mod hud;
+mod in_flight;
 mod journal;
 mod limits;
 mod locked;
@@ -117,8 +120,8 @@ pub use pipeline::fan::{Flows, merge};
 pub use pipeline::flow::{Done, Flow, Segment};
 pub use pipeline::keep::{Keeps, Kept, LetterFile, Letters, NoLetters, Once};
 pub use pipeline::place::{
-    Block, Dynamic, Inline, PerBatch, ProcessBlock, Processes, Runs, Threads, inline, process_per_batch,
-    processes, threads,
+    AnyWorker, Assigns, Block, ByKey, Dynamic, Inline, PerBatch, Pool, ProcessBlock, Processes, Runs,
+    Threads, inline, process_per_batch, processes, threads,
 };
 pub use pipeline::port::{Port, Ports};
 pub use pipeline::scope;

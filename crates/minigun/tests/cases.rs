@@ -132,3 +132,69 @@ fn a_worker_process_that_changes_its_copy_changes_nobody_elses() {
         assert_eq!(*captured.lock().unwrap(), 3, "the program's value");
     });
 }
+
+#[test]
+fn ten_items_over_three_targets_in_turn() {
+    everywhere(|executor| {
+        let p = Pipeline::new("in turn");
+        let targets: [_; 3] = p.source("ten", 0..10).round_robin();
+        let ends: Vec<_> = targets
+            .into_iter()
+            .enumerate()
+            .map(|(at, flow)| {
+                flow.on(executor, |s| s.map(&format!("target {at}"), |n: i32| n))
+                    .collect(&format!("end {at}"))
+            })
+            .collect();
+        let mut report = p.run().unwrap();
+        let counts: Vec<_> = ends.into_iter().map(|end| report.take(end).len()).collect();
+        assert_eq!(counts, [4, 3, 3]);
+    });
+}
+
+#[test]
+fn numbers_parted_by_their_rest() {
+    everywhere(|executor| {
+        let p = Pipeline::new("rests");
+        let [a, b, c] = p.source("six", 0..6usize).partition_by("mod 3", |n| n % 3);
+        let ends = [("a", a), ("b", b), ("c", c)]
+            .map(|(name, flow)| flow.on(executor, |s| s.map(name, |n| n)).collect(&format!("from {name}")));
+        let mut report = p.run().unwrap();
+        assert_eq!(ends.map(|end| sorted(report.take(end))), [[0, 3], [1, 4], [2, 5]]);
+    });
+}
+
+#[test]
+fn routes_chosen_by_the_item() {
+    everywhere(|executor| {
+        let p = Pipeline::new("even and odd");
+        let ((even, evens), (odd, odds)) = (p.inlet("even"), p.inlet("odd"));
+        p.source("in", 2..=5).on(executor, |s| {
+            s.router("route", [&even, &odd], |n: i32, ports| ports[n as usize % 2].emit(n))
+        });
+        let (evens, odds) = (evens.collect("evens"), odds.collect("odds"));
+        let mut report = p.run().unwrap();
+        assert_eq!((sorted(report.take(evens)), sorted(report.take(odds))), (vec![2, 4], vec![3, 5]));
+    });
+}
+
+#[test]
+fn eight_tasks_of_three_kinds_each_to_its_context() {
+    everywhere(|executor| {
+        let p = Pipeline::new("tasks");
+        let inlets = ["light", "blocking", "heavy"].map(|kind| p.inlet::<(usize, u32)>(kind));
+        let (ports, flows): (Vec<_>, Vec<_>) = inlets.into_iter().unzip();
+        let tasks = [0, 1, 2, 0, 1, 2, 0, 1].into_iter().zip(0..);
+        p.source("tasks", tasks)
+            .on(executor, |s| s.router("by kind", ports, |task, ports| ports[task.0].emit(task)));
+        let mut flows = flows.into_iter();
+        let mut next = || flows.next().unwrap();
+        let ends = [
+            next().threads(1, |s| s.map("light", |(_, id)| id)).collect("light ones"),
+            next().threads(3, |s| s.map("blocking", |(_, id)| id)).collect("blocking ones"),
+            next().processes(2, |s| s.map("heavy", |(_, id)| id)).collect("heavy ones"),
+        ];
+        let mut report = p.run().unwrap();
+        assert_eq!(ends.map(|end| sorted(report.take(end))), [vec![0, 3, 6], vec![1, 4, 7], vec![2, 5]]);
+    });
+}

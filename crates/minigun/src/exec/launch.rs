@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use crate::sync::{Condvar, Mutex};
 
 use crate::error::Error;
+use crate::graph::PointId;
+use crate::in_flight::InFlight;
 use crate::process::Processes;
 use crate::shared::Shared;
 use crate::stage::attempt::guarded;
@@ -19,6 +21,16 @@ pub(crate) trait Node: Send {
     fn plan(&mut self, plan: &mut crate::process::Plan) -> Result<(), Error> {
         let _ = plan;
         Ok(())
+    }
+
+    /// The point behind its queue, by which it is found to stand in a loop.
+    fn behind(&self) -> Option<PointId> {
+        None
+    }
+
+    /// It stands in this loop. Asked before anything is launched or held.
+    fn join(&self, in_flight: &Arc<InFlight>) {
+        let _ = in_flight;
     }
 
     /// Its queue's first sender, which keeps the queue open until every worker has built its sinks.

@@ -1,5 +1,8 @@
 //! Where blocks run: one context for each kind of executor, chosen by one factory.
 
+mod books;
+mod feedback;
+mod lanes;
 pub(crate) mod launch;
 mod nested;
 mod process;
@@ -19,6 +22,7 @@ use crate::stage::sink::{BoxSink, Cx, MakeSink};
 use crate::stage::timed::timed;
 use launch::Node;
 
+pub(crate) use feedback::FeedbackNode;
 pub(crate) use receiver::ReceiverNode;
 pub(crate) use threads::ThreadsNode;
 
@@ -63,6 +67,10 @@ struct InlineContext;
 
 impl<T: Send + 'static> Context<T> for InlineContext {
     fn place(&self, block: Placed<T>) -> Stand<T> {
+        if block.placement.key.is_some() {
+            // The threads before may be several: one of its own serves all keys.
+            return Stand::apart(lanes::KeyedThreads::new(block));
+        }
         let rate = block.placement.settings.rate;
         let head = timed(block.head, block.stage);
         if !block.def.bordered {
@@ -97,6 +105,9 @@ impl<T: Send + 'static> Context<T> for ThreadContext {
         if block.nested {
             return Stand::within(paced(block.placement.settings.rate, nested::nested(block)));
         }
+        if block.placement.key.is_some() {
+            return Stand::apart(lanes::KeyedThreads::new(block));
+        }
         Stand::apart(ThreadsNode::new(block))
     }
 }
@@ -104,5 +115,7 @@ impl<T: Send + 'static> Context<T> for ThreadContext {
 /// A sink that ends in `queue`.
 pub(crate) fn into_queue<T: Send + 'static>(queue: &Arc<Queue<T>>) -> MakeSink<T> {
     let queue = Arc::clone(queue);
-    Arc::new(move |cx| Ok(Box::new(EdgeSink::new(cx, Sender::new(&queue))) as BoxSink<T>))
+    Arc::new(move |cx| {
+        Ok(Box::new(EdgeSink::new(cx, Sender::within(&queue, cx.within.as_ref()))) as BoxSink<T>)
+    })
 }

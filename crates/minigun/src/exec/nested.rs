@@ -320,7 +320,7 @@ impl<T: Send + 'static> Inner<T> {
                     None => continue,
                 },
                 Pop::Again(kept) => kept,
-                Pop::End | Pop::Empty(_) => break,
+                Pop::End | Pop::Empty(_) | Pop::Rest => break,
             };
             let outcome = match &mut attempt {
                 // Beside the attempt, an item's own `Clone` or `Drop` can panic.

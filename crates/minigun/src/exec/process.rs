@@ -3,15 +3,19 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::threads::{balance, pass_in_order};
-use super::{Context, Stand, ThreadsNode, into_queue};
+use super::lanes::{Lanes, launch_threads};
+use super::threads::pass_in_order;
+use super::{Context, Stand, ThreadsNode};
 use crate::defaults;
 use crate::error::Error;
 use crate::error::init_error;
 use crate::exec::launch::{Book, Launch, Node};
-use crate::graph::StageId;
-use crate::plan::{Executor, Placed, Recycle};
-use crate::process::{self, Arrival, Berth, Desk, InTurn, Plan, Slot, SlotBlock, SlotCrew, WorkerProgram};
+use crate::graph::{PointId, StageId};
+use crate::in_flight::InFlight;
+use crate::plan::{Executor, Placed, Recycle, Settings};
+use crate::process::{
+    self, Arrival, Berth, Desk, InTurn, Plan, Processes, Slot, SlotBlock, SlotCrew, WorkerProgram,
+};
 use crate::queue::Queue;
 use crate::shared::Shared;
 use crate::stage::turns::Turns;
@@ -42,14 +46,14 @@ fn place<T: Send + 'static>(mut block: Placed<T>) -> Stand<T> {
         // A fork for each item: what a stop has to drain must not be long, however small the items.
         block.placement.settings.queue.get_or_insert(defaults::QUEUE_ITEMS);
     }
-    let queue = Arc::new(block.placement.settings.make_queue(true));
-    let sink = into_queue(&queue);
-    Stand::apart((ProcessNode { queue, block: Arc::new(block), berth: None, debugged: false }, sink))
+    let lanes = Lanes::new(&block.placement, true);
+    let sink = lanes.sink();
+    Stand::apart((ProcessNode { lanes, block: Arc::new(block), berth: None, debugged: false }, sink))
 }
 
-/// A block in worker processes: a queue, and a thread in the program for every worker.
+/// A block in worker processes: its queue, or one for each worker, and a thread in the program for every worker.
 struct ProcessNode<T> {
-    queue: Arc<Queue<T>>,
+    lanes: Lanes<T>,
     block: Arc<Placed<T>>,
     /// `None`: there are no processes here, and the block said that threads will do.
     berth: Option<Berth>,
@@ -64,11 +68,79 @@ impl<T: Send + 'static> ProcessNode<T> {
             cause: "minigun: a process block without a codec".to_string(),
         })
     }
+
+    /// Starts the thread of every slot that takes from this queue.
+    fn launch_crew(
+        &self,
+        queue: &Arc<Queue<T>>,
+        (crew, figures): (SlotCrew<T>, Vec<Arc<WorkerStats>>),
+        number: u32,
+        processes: &Arc<Processes>,
+        launch: &Launch,
+    ) -> Result<(), Error> {
+        let placement = &self.block.placement;
+        let slots = Arc::new(SlotBlock {
+            queue: Arc::clone(queue),
+            crew,
+            wire: self.wire()?,
+            policy: placement.policy,
+            settings: Settings { queue: Some(queue.limit()), ..placement.settings },
+            name: Arc::clone(&self.block.name),
+            stage: self.block.stage,
+            number,
+            fresh: is_fresh(placement.executor),
+            keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
+            debugged: self.debugged,
+            turns: placement.settings.ordered.then(Turns::new),
+        });
+        launch.shared.on_stop_hurry(&slots);
+        let stats = launch.shared.stats(self.block.stage);
+        stats.queued_in(self.lanes.limit(), Arc::downgrade(&slots) as _);
+        let mut hands = Vec::new();
+        if let Some(turns) = &slots.turns {
+            hands.extend(figures.iter().map(|_| turns.hand()));
+            self.pass_in_order(queue, turns, launch)?;
+        }
+        let mut hands = hands.into_iter();
+        for (at, (slot, figures)) in slots.crew.numbers().zip(figures).enumerate() {
+            let hand = hands.next();
+            let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
+            let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
+            launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
+                let _ended = Ended { shared: &shared, stage: block.stage, worker: &figures };
+                // In an ordered block another thread passes on what comes out.
+                let ordered = slots.turns.is_some();
+                let exits = if ordered { Vec::new() } else { block.def.exits.lock().clone() };
+                let within = slots.queue.in_flight().cloned();
+                let opened = Arrival::open(&shared, &block.name, &exits, within).and_then(|mut arrival| {
+                    let letters = arrival.letters(block.letters.as_ref())?;
+                    Ok((arrival, letters))
+                });
+                let (arrival, letters) = match opened {
+                    Ok(opened) => opened,
+                    Err(failure) => return shared.fail(init_error(&block.name, &failure)),
+                };
+                drop(holds);
+                let stats = shared.stats(block.stage);
+                if let Some(desk) = slots.crew.desks.get(at) {
+                    let ways = (arrival, letters);
+                    Slot::new(&slots, (slot, desk), &shared, &processes, (stats, &figures), ways).drive();
+                }
+                drop(hand);
+            })?;
+        }
+        Ok(())
+    }
 }
 
 impl<T: Send + 'static> ProcessNode<T> {
     /// Starts the thread that passes on what the slots hand in.
-    fn pass_in_order(&self, turns: &Arc<Turns<InTurn>>, launch: &Launch) -> Result<(), Error> {
+    fn pass_in_order(
+        &self,
+        queue: &Arc<Queue<T>>,
+        turns: &Arc<Turns<InTurn>>,
+        launch: &Launch,
+    ) -> Result<(), Error> {
         let format = self.block.placement.settings.format;
         let pipeline = launch.shared.name().to_string();
         let pass = move |arrival: &mut Arrival, number, InTurn { body, attempt }: InTurn| {
@@ -78,7 +150,7 @@ impl<T: Send + 'static> ProcessNode<T> {
                 Err(error) => Err(Error::Zygote { pipeline: pipeline.clone(), cause: error.to_string() }),
             }
         };
-        let ways = (Arc::clone(turns), Arc::clone(&self.queue));
+        let ways = (Arc::clone(turns), Arc::clone(queue));
         let (name, stage) = (&self.block.name, self.block.stage);
         pass_in_order(launch, (name, stage), ways, Arc::clone(&self.block.def), pass)
     }
@@ -118,20 +190,30 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         Ok(())
     }
 
+    fn behind(&self) -> Option<PointId> {
+        Some(self.block.behind)
+    }
+
+    fn join(&self, in_flight: &Arc<InFlight>) {
+        self.lanes.join(in_flight);
+    }
+
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
-        Some(Box::new(self.queue.hold()))
+        Some(self.lanes.hold())
     }
 
     fn register(&self, shared: &Shared) {
-        shared.on_halt(Arc::clone(&self.queue) as _);
-        shared.on_stop_hurry(&self.queue);
-        let queue = Arc::downgrade(&self.queue);
-        shared.stats(self.block.stage).queued_in(self.queue.limit(), queue as _);
+        self.lanes.register(shared, self.block.stage);
     }
 
     fn launch(self: Box<Self>, launch: &Launch) -> Result<(), Error> {
         let Some(berth) = &self.berth else {
-            return Box::new(ThreadsNode::instead(&self.queue, &self.block)).launch(launch);
+            return match (self.lanes.by_worker(), self.lanes.queues()) {
+                (Some(lanes), _) => launch_threads(lanes, &self.block, launch),
+                (None, queues) => queues
+                    .iter()
+                    .try_for_each(|queue| Box::new(ThreadsNode::instead(queue, &self.block)).launch(launch)),
+            };
         };
         let Some(processes) = &launch.processes else {
             return Err(Error::Zygote {
@@ -150,61 +232,28 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
         for desk in &desks {
             launch.shared.on_halt(Arc::clone(&desk.event) as _);
         }
-        let slots = Arc::new(SlotBlock {
-            queue: Arc::clone(&self.queue),
-            crew: SlotCrew::new(desks),
-            wire: self.wire()?,
-            policy: placement.policy,
-            settings: placement.settings,
-            name: Arc::clone(&self.block.name),
-            stage: self.block.stage,
-            number: berth.number,
-            fresh: is_fresh(placement.executor),
-            keeps_items: self.block.letters.as_ref().is_some_and(|letters| letters.wants_item),
-            debugged: self.debugged,
-            turns: placement.settings.ordered.then(Turns::new),
-        });
-        launch.shared.on_stop_hurry(&slots);
-        let stats = launch.shared.stats(self.block.stage);
-        stats.queued_in(self.queue.limit(), Arc::downgrade(&slots) as _);
-        let mut hands = Vec::new();
-        if let Some(turns) = &slots.turns {
-            hands.extend((0..workers).map(|_| turns.hand()));
-            self.pass_in_order(turns, launch)?;
-        }
-        let mut hands = hands.into_iter();
-        for (slot, figures) in stats.make_workers(workers).into_iter().enumerate() {
-            let hand = hands.next();
-            let (slots, block) = (Arc::clone(&slots), Arc::clone(&self.block));
-            let (shared, processes) = (Arc::clone(&launch.shared), Arc::clone(processes));
-            launch.spawn(&format!("{}/{slot}", self.block.name), move |holds| {
-                let _ended = Ended { shared: &shared, stage: block.stage, worker: &figures };
-                // In an ordered block another thread passes on what comes out.
-                let ordered = slots.turns.is_some();
-                let exits = if ordered { Vec::new() } else { block.def.exits.lock().clone() };
-                let opened = Arrival::open(&shared, &block.name, &exits).and_then(|mut arrival| {
-                    let letters = arrival.letters(block.letters.as_ref())?;
-                    Ok((arrival, letters))
-                });
-                let (arrival, letters) = match opened {
-                    Ok(opened) => opened,
-                    Err(failure) => return shared.fail(init_error(&block.name, &failure)),
-                };
-                drop(holds);
-                let stats = shared.stats(block.stage);
-                if let Some(desk) = slots.crew.desks.get(slot) {
-                    let ways = (arrival, letters);
-                    Slot::new(&slots, (slot, desk), &shared, &processes, (stats, &figures), ways).drive();
-                }
-                drop(hand);
-            })?;
+        let figures = launch.shared.stats(self.block.stage).make_workers(workers);
+        let mut workers = desks.into_iter().zip(figures);
+        let deaths = Arc::default();
+        let groups: Vec<_> = match (self.lanes.by_worker(), self.lanes.queues()) {
+            (Some(lanes), _) => {
+                let workers = lanes.iter().zip(workers).enumerate();
+                workers.map(|(at, (lane, worker))| (lane, at, vec![worker])).collect()
+            }
+            (None, queues) => {
+                queues.iter().take(1).map(|queue| (queue, 0, workers.by_ref().collect())).collect()
+            }
+        };
+        for (queue, first, workers) in groups {
+            let (desks, figures): (Vec<_>, Vec<_>) = workers.into_iter().unzip();
+            let crew = SlotCrew::new(first, desks, &deaths);
+            self.launch_crew(queue, (crew, figures), berth.number, processes, launch)?;
         }
         Ok(())
     }
 
     fn book(&self) -> Option<Arc<dyn Book>> {
-        let (queue, stage, name) = (Arc::clone(&self.queue), self.block.stage, Arc::clone(&self.block.name));
-        Some(Arc::new(ProcessBook { queue, stage, name }))
+        Some(self.lanes.book(self.block.stage, &self.block.name))
     }
 }
 
@@ -223,16 +272,4 @@ impl Drop for Ended<'_> {
 
 fn is_fresh(executor: Executor) -> bool {
     matches!(executor, Executor::ProcessPerBatch(_))
-}
-
-struct ProcessBook<T> {
-    queue: Arc<Queue<T>>,
-    stage: StageId,
-    name: Arc<str>,
-}
-
-impl<T: Send> Book for ProcessBook<T> {
-    fn check(&self, shared: &Shared) -> Result<(), Error> {
-        balance(&self.name, &self.queue, shared.stats(self.stage).figures())
-    }
 }

@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use super::books::books_differ;
 use super::into_queue;
-use super::threads::books_differ;
 use crate::error::Error;
 use crate::exec::launch::{Book, Launch, Node};
 use crate::queue::{Hold, Queue};

@@ -6,14 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::books::balance;
 use super::into_queue;
 use crate::defaults;
 use crate::error::{Error, init_error};
 use crate::exec::launch::{Book, Holds, Launch, Node};
 use crate::failure::{FailedItem, Failure, Fate, Policy, Verdict};
-use crate::graph::{BlockId, StageId};
+use crate::graph::{BlockId, PointId, StageId};
+use crate::in_flight::InFlight;
 use crate::meter::Meter;
-use crate::plan::{BlockDef, Executor, Placed, default_policy};
+use crate::plan::{BlockDef, Executor, Placed, Spot, default_policy};
 use crate::process::Arrival;
 use crate::queue::{Kept, Pop, Queue};
 use crate::shared::{Halt, Shared};
@@ -48,6 +50,8 @@ struct Team<T> {
     ordered: Option<Ordered>,
     /// A stop of the run ends it as it ends producers.
     channel: bool,
+    /// The point behind the queue.
+    behind: PointId,
 }
 
 /// Where the outputs of a block's workers wait for their turn.
@@ -102,6 +106,7 @@ impl<T: Send + 'static> ThreadsNode<T> {
                 name: block.name,
                 ordered,
                 channel: false,
+                behind: block.behind,
             },
         )
     }
@@ -118,18 +123,28 @@ impl<T: Send + 'static> ThreadsNode<T> {
             name: Arc::clone(&block.name),
             ordered: Ordered::of(block),
             channel: false,
+            behind: block.behind,
         };
         ThreadsNode { team: Arc::new(team), executor: block.placement.executor }
     }
 
+    /// One thread of a block whose threads have a queue each.
+    pub(crate) fn of_lane(queue: &Arc<Queue<T>>, block: &Placed<T>) -> Self {
+        ThreadsNode { executor: SINGLE, ..Self::instead(queue, block) }
+    }
+
     /// A stage outside any block: one thread, the default policy.
-    pub(crate) fn single(head: MakeSink<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
+    pub(crate) fn single(head: &Spot<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
         let queue = Arc::new(Queue::new(defaults::queue_items::<T>(), false));
         Self::with(SINGLE, Team::alone(queue, head, stage, name, false))
     }
 
+    pub(crate) fn queue(&self) -> &Arc<Queue<T>> {
+        &self.team.queue
+    }
+
     /// A channel that the user's own threads send into: the first stage of a flow.
-    pub(crate) fn channel(queue: &Arc<Queue<T>>, head: MakeSink<T>, stage: StageId, name: &str) -> Self {
+    pub(crate) fn channel(queue: &Arc<Queue<T>>, head: &Spot<T>, stage: StageId, name: &str) -> Self {
         let team = Team::alone(Arc::clone(queue), head, stage, name, true);
         ThreadsNode { team: Arc::new(team), executor: SINGLE }
     }
@@ -141,6 +156,15 @@ impl<T: Send + 'static> ThreadsNode<T> {
 }
 
 impl<T: Send + 'static> Node for ThreadsNode<T> {
+    fn behind(&self) -> Option<PointId> {
+        Some(self.team.behind)
+    }
+
+    fn join(&self, in_flight: &Arc<InFlight>) {
+        // Steps that keep items while others pass stand outside of blocks.
+        self.team.queue.join(in_flight, self.executor == SINGLE);
+    }
+
     fn hold(&self) -> Option<Box<dyn Any + Send + Sync>> {
         Some(Box::new(self.team.queue.hold()))
     }
@@ -194,10 +218,13 @@ enum Next {
 
 impl<T> Team<T> {
     /// One thread under the default policy.
-    fn alone(queue: Arc<Queue<T>>, head: MakeSink<T>, stage: StageId, name: &str, channel: bool) -> Self {
+    fn alone(queue: Arc<Queue<T>>, head: &Spot<T>, stage: StageId, name: &str, channel: bool) -> Self
+    where
+        T: Send + 'static,
+    {
         Team {
             queue,
-            head,
+            head: head.make(),
             policy: default_policy(),
             keep: None,
             letters: None,
@@ -205,6 +232,7 @@ impl<T> Team<T> {
             name: name.into(),
             ordered: None,
             channel,
+            behind: head.id,
         }
     }
 }
@@ -222,7 +250,8 @@ impl<T: Send + 'static> Team<T> {
     fn serve(&self, shared: &Arc<Shared>, figures: &WorkerStats, holds: Holds, most: usize) {
         let parcels = Rc::default();
         let border = self.ordered.as_ref().map(|ordered| ordered.border(&parcels));
-        let cx = Cx::new(shared, &self.name, border);
+        let within = self.queue.in_flight().cloned();
+        let cx = Cx { within, ..Cx::new(shared, &self.name, border) };
         let _recording = cx.tx.journal.enter();
         let mut cx = cx;
         let opened = letters::open(self.letters.as_ref(), &mut cx)
@@ -248,6 +277,7 @@ impl<T: Send + 'static> Team<T> {
                     worker.run(&mut attempt, &mut run, first)
                 }
                 Pop::Again(kept) => worker.again(&mut attempt, kept),
+                Pop::Rest => worker.rest(&mut attempt, last),
                 Pop::Empty(_) => worker.ripen(&mut attempt, last),
                 Pop::End => Next::Off,
             };
@@ -310,7 +340,7 @@ pub(super) fn pass_in_order<T: Send + 'static, X: Send + 'static>(
     let (shared, name) = (Arc::clone(&launch.shared), Arc::clone(name));
     launch.spawn(&format!("{name}/order"), move |holds| {
         let exits = block.exits.lock().clone();
-        let mut arrival = match Arrival::open(&shared, &name, &exits) {
+        let mut arrival = match Arrival::open(&shared, &name, &exits, queue.in_flight().cloned()) {
             Ok(arrival) => arrival,
             Err(failure) => return shared.fail(init_error(&name, &failure)),
         };
@@ -394,11 +424,21 @@ impl<T: Send + 'static> Worker<'_, T> {
 
     /// What a step kept goes on, for it is time; the last item that arrived had the number `last`.
     fn ripen(&mut self, attempt: &mut Attempt<T>, last: u64) -> Next {
-        if let Err(failure) = attempt.ripen(Instant::now()) {
-            let failed = FailedItem::new(&self.team.name, last, 1, &failure, Fate::Stopped);
-            self.shared.broke_off(self.team.stage, failed);
-            return Next::Off;
+        match attempt.ripen(Instant::now()) {
+            Ok(()) => self.let_go(attempt),
+            Err(failure) => self.lost(&failure, last),
         }
+    }
+
+    /// What steps kept did not go on.
+    fn lost(&self, failure: &Failure, last: u64) -> Next {
+        let failed = FailedItem::new(&self.team.name, last, 1, failure, Fate::Stopped);
+        self.shared.broke_off(self.team.stage, failed);
+        Next::Off
+    }
+
+    /// What steps kept is on its way.
+    fn let_go(&mut self, attempt: &Attempt<T>) -> Next {
         let published = attempt.cx.tx.commit();
         self.flush(attempt);
         if published.is_ok() {
@@ -412,6 +452,18 @@ impl<T: Send + 'static> Worker<'_, T> {
         let next = self.item(attempt, kept);
         self.meter.item();
         self.flush(attempt);
+        next
+    }
+
+    /// The loop is at rest: what the steps have gathered goes on.
+    fn rest(&mut self, attempt: &mut Attempt<T>, last: u64) -> Next {
+        let next = match attempt.rest() {
+            Ok(()) => self.let_go(attempt),
+            Err(failure) => self.lost(&failure, last),
+        };
+        if let Next::On = next {
+            self.team.queue.rested();
+        }
         next
     }
 
@@ -536,56 +588,6 @@ impl<T: Send + 'static> Worker<'_, T> {
 impl<T: Send> Book for Team<T> {
     fn check(&self, shared: &Shared) -> Result<(), Error> {
         let figures = shared.stats(self.stage).figures();
-        balance(&self.name, &self.queue, figures)
-    }
-}
-
-/// Compares what the senders, the queue and the workers counted, each by itself.
-pub(crate) fn balance<T>(
-    name: &str,
-    queue: &Queue<T>,
-    figures: crate::stats::StageFigures,
-) -> Result<(), Error> {
-    let (sent, (taken, left)) = (queue.sent(), queue.taken_and_left());
-    let outcomes = figures.completed + figures.skipped + figures.dead + figures.abandoned;
-    if sent == taken + left && taken == outcomes {
-        return Ok(());
-    }
-    let outcomes = format!(
-        "; {} completed, {} skipped, {} dead, {} abandoned",
-        figures.completed, figures.skipped, figures.dead, figures.abandoned
-    );
-    Err(books_differ(name, sent, taken, left, &outcomes))
-}
-
-pub(crate) fn books_differ(name: &str, sent: u64, taken: u64, left: u64, outcomes: &str) -> Error {
-    let detail = format!("{sent} sent, {taken} taken, {left} left in the queue{outcomes}");
-    Error::Books { stage: name.to_string(), detail }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::queue::Sender;
-    use crate::stats::StageFigures;
-
-    #[test]
-    fn the_books_balance_only_if_every_item_taken_was_sent_and_has_one_outcome() {
-        let queue = Arc::new(Queue::new(10, false));
-        let sender = Sender::new(&queue);
-        (0..5).for_each(|n| sender.send(n).unwrap());
-        let mut run = Vec::new();
-        assert!(matches!(queue.pop(&mut run, 4), Pop::Run(0)));
-        let right = StageFigures { completed: 1, skipped: 1, dead: 1, abandoned: 1, ..Default::default() };
-        assert!(balance("stage", &queue, right).is_ok());
-        let lost = StageFigures { dead: 0, ..right };
-        let twice = StageFigures { completed: 2, ..right };
-        for wrong in [lost, twice] {
-            let error = balance("stage", &queue, wrong).unwrap_err().to_string();
-            assert!(error.contains("`stage`") && error.contains("5 sent, 4 taken, 1 left"), "{error}");
-        }
-        // A sender that counted one item less than the queue took.
-        queue.add_sent(u64::MAX);
-        assert!(balance("stage", &queue, right).is_err());
+        balance(&self.name, std::slice::from_ref(&self.queue), figures)
     }
 }

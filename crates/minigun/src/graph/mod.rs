@@ -1,5 +1,6 @@
 //! The graph as plain data: stages, edges, and what is wrong with them. Nothing here runs.
 
+mod cycles;
 mod drawing;
 mod validate;
 
@@ -52,6 +53,8 @@ pub(crate) struct PointInfo {
     pub(crate) to: Vec<StageId>,
     /// The name of the inlet, if it is one.
     pub(crate) inlet: Option<String>,
+    /// It is the way back into a `feedback`.
+    pub(crate) goes_back: bool,
 }
 
 /// The wiring of a pipeline.
@@ -103,12 +106,32 @@ pub enum Mistake {
         /// The batch stage.
         stage: String,
     },
+    /// Stages that send to each other in a circle, past any `feedback`: it would never end.
+    Circle {
+        /// The stages in it.
+        stages: Vec<String>,
+    },
+    /// A split into no branches.
+    NoBranches {
+        /// The stage that splits.
+        stage: String,
+    },
     /// A setting that only worker processes can enforce, on a block that has none.
     NeedsProcess {
         /// The block's steps.
         block: String,
         /// The setting.
         setting: &'static str,
+    },
+    /// `by_key` on a block whose workers serve one item each.
+    FreshWorkers {
+        /// The block's steps.
+        block: String,
+    },
+    /// `by_key` and `ordered` on one block.
+    OrderedByKey {
+        /// The block's steps.
+        block: String,
     },
     /// `skip_on_failure` does not stand right behind a source.
     NoSource,
@@ -175,10 +198,29 @@ impl fmt::Display for Mistake {
             Mistake::EmptyBatch { stage } => {
                 write!(f, "`{stage}` makes batches of 0 items: give it at least 1")
             }
+            Mistake::Circle { stages } => write!(
+                f,
+                "{} would never end, for what {} sent comes back: make the loop with `feedback`, and send to its port",
+                stages.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(" and "),
+                if stages.len() == 1 { "it" } else { "they" }
+            ),
+            Mistake::NoBranches { stage } => {
+                write!(f, "`{stage}` splits its flow into 0 branches: give it at least 1")
+            }
             Mistake::NeedsProcess { block, setting } => write!(
                 f,
                 "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
                  `process_per_batch:n`, or remove the setting"
+            ),
+            Mistake::FreshWorkers { block } => write!(
+                f,
+                "`by_key` on the block of `{block}`: each of its workers serves one item only, whatever its key; place \
+                 it in `threads:n` or `processes:n`, or remove `by_key`"
+            ),
+            Mistake::OrderedByKey { block } => write!(
+                f,
+                "`by_key` and `ordered` on the block of `{block}`: each of its workers has a queue of its own, between which \
+                 there is no order; remove one of them (by key alone, each worker takes its items in order)"
             ),
             Mistake::NoSource => f.write_str(
                 "`skip_on_failure` does not stand right behind a source: write it after `producer`, `source` or \
@@ -259,7 +301,8 @@ impl Graph {
         through: Vec<PointId>,
         inlet: Option<String>,
     ) -> PointId {
-        self.points.push(PointInfo { from, through, consumers: 0, to: Vec::new(), inlet });
+        let (consumers, to, goes_back) = (0, Vec::new(), false);
+        self.points.push(PointInfo { from, through, consumers, to, inlet, goes_back });
         PointId(self.points.len() as u32 - 1)
     }
 
@@ -272,6 +315,23 @@ impl Graph {
         if let Some(info) = self.points.get_mut(point.0 as usize) {
             info.consumers += 1;
             info.to.extend(stage);
+        }
+    }
+
+    /// A stage of a block that takes what arrives at `point`, but is none of the steps behind it.
+    pub(crate) fn leads_to(&mut self, point: PointId, stage: StageId) {
+        let unnamed = self.stages.get(stage.0 as usize).is_some_and(|stage| stage.kind == "pass");
+        if let Some(info) = self.points.get_mut(point.0 as usize)
+            && unnamed
+        {
+            info.to.push(stage);
+        }
+    }
+
+    /// What arrives at `point` goes back to where it came from.
+    pub(crate) fn goes_back_from(&mut self, point: PointId) {
+        if let Some(info) = self.points.get_mut(point.0 as usize) {
+            info.goes_back = true;
         }
     }
 

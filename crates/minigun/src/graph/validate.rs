@@ -20,6 +20,7 @@ pub(crate) fn problems(graph: &Graph) -> Vec<Mistake> {
             _ => {}
         }
     }
+    mistakes.extend(graph.circles());
     let mut seen = HashSet::new();
     let mut told = HashSet::new();
     for stage in graph.stages.iter().filter(|stage| stage.named) {

@@ -3,5 +3,7 @@
 #[doc = include_str!("failure.md")]
 pub mod failure {}
 
+#[doc = include_str!("routing.md")]
+pub mod routing {}
 #[doc = include_str!("ruby.md")]
 pub mod ruby {}

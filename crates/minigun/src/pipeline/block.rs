@@ -11,7 +11,7 @@ use super::scope::{Crosses, Program, Scope, Thread, Worker};
 use crate::exec;
 use crate::failure::Last;
 use crate::graph::Mistake;
-use crate::plan::{BlockDef, Placed, Spot};
+use crate::plan::{BlockDef, Executor, Placed, Spot};
 use crate::wire::Wire;
 
 /// What the closure of a block may return: a segment (the block is a flow) or [`Done`] (the block ends it).
@@ -105,6 +105,15 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
                 let needs = |setting| Mistake::NeedsProcess { block: name.clone(), setting };
                 graph.mistakes.extend(settings.need_process().map(needs));
             }
+            if placement.key.is_some() && matches!(executor, Executor::ProcessPerBatch(_)) {
+                graph.mistakes.push(Mistake::FreshWorkers { block: name.clone() });
+            }
+            if placement.key.is_some() && settings.ordered {
+                graph.mistakes.push(Mistake::OrderedByKey { block: name.clone() });
+            }
+            if post.is_some() {
+                graph.leads_to(inner.id, stage);
+            }
             if settings.rate.is_some_and(|rate| !rate.is_possible()) {
                 graph.mistakes.push(Mistake::Rate { stage: name.clone() });
             }
@@ -112,7 +121,8 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         });
         let letters = post.map(|post| post.bind(&self.home, &def, stage));
         let (head, name, nested) = (inner.make(), name.into(), !S::PROGRAM);
-        let placed = Placed { def, head, placement, stage, name, stages, letters, nested };
+        let behind = inner.id;
+        let placed = Placed { def, head, behind, placement, stage, name, stages, letters, nested };
         let stand = exec::context(executor).place(placed);
         self.home.add(stand.node);
         self.spot.point.attach(stand.sink);

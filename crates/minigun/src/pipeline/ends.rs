@@ -211,7 +211,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         let (node, sink) = ReceiverNode::new(&queue, name);
         self.home.add(Some(Box::new(node)));
         self.spot.point.attach(sink);
-        Receiver { queue, run: Vec::new().into_iter() }
+        Receiver { queue, run: Vec::new().into_iter(), taken: 0 }
     }
 }
 
@@ -289,6 +289,8 @@ impl<A, F> Drop for Fold<A, F> {
 pub struct Receiver<T> {
     queue: Arc<Queue<T>>,
     run: std::vec::IntoIter<T>,
+    /// Items of the run that was taken last.
+    taken: usize,
 }
 
 impl<T> Iterator for Receiver<T> {
@@ -299,11 +301,12 @@ impl<T> Iterator for Receiver<T> {
         if let Some(item) = self.run.next() {
             return Some(item);
         }
+        self.queue.done(std::mem::take(&mut self.taken));
         let mut run = Vec::new();
         match self.queue.pop(&mut run, usize::MAX) {
-            Pop::Run(_) => {}
+            Pop::Run(_) => self.taken = run.len(),
             Pop::Again(kept) => return Some(kept.item),
-            Pop::End | Pop::Empty(_) => return None,
+            Pop::End | Pop::Empty(_) | Pop::Rest => return None,
         }
         self.run = run.into_iter();
         self.run.next()

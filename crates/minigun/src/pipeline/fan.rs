@@ -55,15 +55,30 @@ pub(crate) fn merge_all<T: Send + 'static>(mut flows: Vec<Flow<T>>) -> Flow<T> {
     Flow::at(&home, spot, None)
 }
 
-impl<T: Clone + Send + 'static> Flow<T> {
-    /// Two flows that each get every item.
-    pub fn tee(self) -> (Flow<T>, Flow<T>) {
+impl<T: Clone + Send + 'static, S: Scope> Flow<T, S> {
+    /// Two flows that each get every item: one the item itself, the other a clone.
+    pub fn tee(self) -> (Self, Self) {
         (self.clone(), self)
     }
 
-    /// `N` flows that each get every item.
-    pub fn broadcast<const N: usize>(self) -> [Flow<T>; N] {
+    /// `N` flows that each get every item: each a clone of its own, so that what one branch does to it no other sees.
+    pub fn broadcast<const N: usize>(self) -> [Self; N] {
+        const { assert!(N > 0, "a split needs at least one branch") };
         std::array::from_fn(|_| self.clone())
+    }
+
+    /// As [`broadcast`](Self::broadcast), with `branches` branches (at least 1).
+    pub fn broadcast_n(self, branches: usize) -> Vec<Self> {
+        if branches == 0 {
+            self.home.graph(|graph| {
+                let from = graph.sources(self.spot.id);
+                let stage = from.first().map_or("broadcast", |stage| graph.name(*stage)).to_string();
+                graph.mistakes.push(Mistake::NoBranches { stage });
+            });
+            let _ended = self.ended();
+            return Vec::new();
+        }
+        (0..branches).map(|_| self.clone()).collect()
     }
 }
 
@@ -75,7 +90,10 @@ where
     pub fn send_to(self, port: &Port<T>) -> Done {
         let stage = self.home.graph(|graph| graph.unnamed("send_to", self.block_id()));
         let name = self.home.graph(|graph| graph.name(stage).to_string());
-        let open = Ports::<S>::bind(port, &At { home: &self.home, block: self.block.as_ref(), stage });
+        let open = Ports::<S>::bind(
+            port,
+            &At { home: &self.home, block: self.block.as_ref(), stage, producer: false },
+        );
         let f = Arc::new(|item, _: &mut Output<()>, port: &mut Output<T>| {
             port.emit(item);
             Ok(())

@@ -41,7 +41,7 @@ pub type Segment<T, S = Worker> = Flow<T, S>;
 #[derive(Clone, Copy, Debug)]
 pub struct Done(pub(crate) ());
 
-impl<T: Clone + Send + 'static> Clone for Flow<T, Program> {
+impl<T: Clone + Send + 'static, S: Scope> Clone for Flow<T, S> {
     fn clone(&self) -> Self {
         self.spot.point.share(T::clone);
         Flow::at(&self.home, self.spot.clone(), self.block.clone())
@@ -119,7 +119,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             graph.consume(spot.id, None);
             Spot::<T>::new(graph, Vec::new(), vec![spot.id], None)
         });
-        let (node, sink) = ThreadsNode::single(next.make(), stage, name);
+        let (node, sink) = ThreadsNode::single(&next, stage, name);
         home.add(Some(Box::new(node)));
         spot.point.attach(sink);
         Flow::at(&home, next, block)
@@ -322,7 +322,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     {
         let stage = self.home.graph(|graph| graph.stage(name, kind, self.block_id()));
         let flow = self.own_thread(stage, name);
-        let open = ports.bind(&At { home: &flow.home, block: flow.block.as_ref(), stage });
+        let open = ports.bind(&At { home: &flow.home, block: flow.block.as_ref(), stage, producer: false });
         let f = Arc::new(f);
         flow.step_at(stage, name, move |cx| Ok(super::port::Ported { f: Arc::clone(&f), ports: open(cx)? }))
     }

@@ -42,4 +42,6 @@ pub struct At<'a> {
     pub(crate) home: &'a Arc<Home>,
     pub(crate) block: Option<&'a Arc<BlockDef>>,
     pub(crate) stage: StageId,
+    /// It is a producer: what it sends goes on at once.
+    pub(crate) producer: bool,
 }

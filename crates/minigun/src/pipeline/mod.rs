@@ -3,6 +3,7 @@
 pub(crate) mod block;
 pub(crate) mod ends;
 pub(crate) mod fan;
+pub(crate) mod feedback;
 pub(crate) mod flow;
 pub(crate) mod home;
 pub(crate) mod keep;
@@ -11,6 +12,7 @@ pub(crate) mod place;
 pub(crate) mod port;
 pub mod scope;
 pub(crate) mod source;
+pub(crate) mod split;
 
 use std::io;
 use std::marker::PhantomData;

@@ -1,5 +1,6 @@
 //! The head of a block: where it runs, and what happens when an attempt fails.
 
+use std::hash::Hash;
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,18 +16,20 @@ use crate::codec::Format;
 use crate::failure::{Backoff, Last, Policy, StageResult};
 use crate::gate::Rate;
 use crate::plan::hooks::ForkHooks;
-use crate::plan::{Executor, Placement, Settings};
+use crate::plan::{Executor, KeyOf, Placement, Settings, key_hash};
 use crate::stage::letters::Dead;
 use crate::wire::{Wire, WireFns};
 
-/// The head of a block: where it runs (`P`) and what is kept of an item while it is tried (`M`).
+/// The head of a block: where it runs (`P`), what is kept of an item while it is tried (`M`), and which of its workers an
+/// item goes to (`K`).
 #[must_use = "a block head does nothing until it is given to `Flow::on`"]
-pub struct Block<P, M = Once> {
+pub struct Block<P, M = Once, K = AnyWorker> {
     executor: Executor,
     policy: Policy,
     settings: Settings,
     hooks: ForkHooks,
     keeps: M,
+    key: K,
     _place: PhantomData<fn() -> P>,
 }
 
@@ -51,6 +54,39 @@ impl ProcessBlock for Processes {}
 impl ProcessBlock for PerBatch {}
 impl ProcessBlock for Dynamic {}
 
+/// An item goes to whichever worker is free.
+pub struct AnyWorker(());
+/// An item goes to the worker of its key.
+pub struct ByKey<T>(KeyOf<T>);
+
+/// Which worker of a block an item of type `T` goes to.
+#[diagnostic::on_unimplemented(
+    message = "this block's key is not that of a `{T}`",
+    note = "the closure given to `by_key` takes a reference to the items that reach the block: `&{T}`"
+)]
+pub trait Assigns<T>: Sized {
+    #[doc(hidden)]
+    fn key(self) -> Option<KeyOf<T>> {
+        None
+    }
+}
+impl<T> Assigns<T> for AnyWorker {}
+impl<T> Assigns<T> for ByKey<T> {
+    fn key(self) -> Option<KeyOf<T>> {
+        Some(self.0)
+    }
+}
+
+/// Blocks whose workers serve many items, one after the other.
+#[diagnostic::on_unimplemented(
+    message = "`by_key` needs workers that serve many items: those of `{Self}` blocks do not",
+    note = "use `threads(n)` or `processes(n)`"
+)]
+pub trait Pool {}
+impl Pool for Threads {}
+impl Pool for Processes {}
+impl Pool for Dynamic {}
+
 /// A block head that can stand in scope `S` for items of type `T`.
 #[diagnostic::on_unimplemented(
     message = "a block of this kind cannot stand here: `{Self}` inside `{S}`",
@@ -71,8 +107,10 @@ pub struct Head<T> {
 }
 
 macro_rules! runs_in_process {
-    ($($place:ident in $outer:ident is $scope:ident, kept $how:ident;)+) => { $(
-        impl<T: Send + 'static, M: Keeps<T, $how>> Runs<T, $outer> for Block<$place, M> {
+    ($($place:ident $(<$key:ident>)? in $outer:ident is $scope:ident, kept $how:ident;)+) => { $(
+        impl<T: Send + 'static, M: Keeps<T, $how> $(, $key: Assigns<T>)?> Runs<T, $outer>
+            for Block<$place, M $(, $key)?>
+        {
             type Scope = $scope;
             fn head(self) -> Head<T> {
                 self.head_with(None)
@@ -82,7 +120,7 @@ macro_rules! runs_in_process {
 }
 runs_in_process! {
     Inline in Program is Thread, kept ByClone;
-    Threads in Program is Thread, kept ByClone;
+    Threads<K> in Program is Thread, kept ByClone;
     Inline in Thread is Thread, kept ByClone;
     Threads in Thread is Thread, kept ByClone;
     Inline in Worker is Worker, kept ByWorkerClone;
@@ -90,8 +128,8 @@ runs_in_process! {
 }
 
 macro_rules! runs_in_workers {
-    ($($place:ident)+) => { $(
-        impl<T: Wire, M: Keeps<T, ByFrame>> Runs<T> for Block<$place, M> {
+    ($($place:ident $(<$key:ident>)?;)+) => { $(
+        impl<T: Wire, M: Keeps<T, ByFrame> $(, $key: Assigns<T>)?> Runs<T> for Block<$place, M $(, $key)?> {
             type Scope = Worker;
             fn head(self) -> Head<T> {
                 self.head_with(Some(WireFns::new()))
@@ -99,7 +137,11 @@ macro_rules! runs_in_workers {
         }
     )+ };
 }
-runs_in_workers!(Processes PerBatch Dynamic);
+runs_in_workers! {
+    Processes<K>;
+    PerBatch;
+    Dynamic<K>;
+}
 
 impl<T: Wire> Runs<T> for Executor {
     type Scope = Worker;
@@ -128,19 +170,20 @@ pub fn process_per_batch(max: usize) -> Block<PerBatch> {
     Block::new(Executor::ProcessPerBatch(max))
 }
 
-impl<P, M> Block<P, M> {
+impl<P, M, K> Block<P, M, K> {
     fn head_with<T, H>(self, wire: Option<WireFns<T>>) -> Head<T>
     where
         M: Keeps<T, H>,
+        K: Assigns<T>,
     {
-        let Block { executor, policy, settings, hooks, keeps, .. } = self;
+        let Block { executor, policy, settings, hooks, keeps, key, .. } = self;
         let Keeping { copy: keep, post } = keeps.keeping();
-        Head { placement: Placement { executor, policy, settings, hooks, keep, wire }, post }
+        Head { placement: Placement { executor, policy, settings, hooks, keep, wire, key: key.key() }, post }
     }
 
-    fn keeping<N>(self, keeps: N) -> Block<P, N> {
-        let Block { executor, policy, settings, hooks, .. } = self;
-        Block { executor, policy, settings, hooks, keeps, _place: PhantomData }
+    fn keeping<N>(self, keeps: N) -> Block<P, N, K> {
+        let Block { executor, policy, settings, hooks, key, .. } = self;
+        Block { executor, policy, settings, hooks, keeps, key, _place: PhantomData }
     }
 
     /// When an item's attempts are used up it is set aside: counted, its error kept for the report.
@@ -162,6 +205,8 @@ impl<P, M> Block<P, M> {
     ///
     /// What waits is bounded: at most as many items as the block's [queue](Self::queue) holds are under way or wait
     /// for an earlier one, and none more is given to a worker while what came from worker processes and waits exceeds 8 MiB.
+    ///
+    /// Together with [`by_key`](Block::by_key) it is a mistake in the wiring: workers by key have a queue each.
     pub fn ordered(mut self) -> Self {
         self.settings.ordered = true;
         self
@@ -191,15 +236,54 @@ impl<P, M> Block<P, M> {
 impl<P> Block<P, Once> {
     fn new(executor: Executor) -> Self {
         let (policy, settings, hooks) = (Policy::default(), Settings::default(), ForkHooks::default());
-        Block { executor, policy, settings, hooks, keeps: Once(()), _place: PhantomData }
+        let (keeps, key) = (Once(()), AnyWorker(()));
+        Block { executor, policy, settings, hooks, keeps, key, _place: PhantomData }
     }
+}
 
+impl<P, M> Block<P, M> {
+    /// Items of one key all go to the same worker: to one that has the key's data at hand, or that must see them one after
+    /// the other. If it dies, its replacement takes its place.
+    ///
+    /// ```
+    /// # use minigun::{Pipeline, processes};
+    /// # let p = Pipeline::new("accounts");
+    /// let workers = p.collector("workers");
+    /// let transfers = (0..100u32).map(|n| (n % 7, n)); // account and amount
+    /// p.source("transfers", transfers).on(processes(3).by_key(|t: &(u32, u32)| t.0), |s| {
+    ///     s.consumer("book", move |(account, _amount)| workers.push((account, std::process::id())))
+    /// });
+    /// let mut seen = p.run()?.take(workers);
+    /// seen.sort();
+    /// seen.dedup();
+    /// assert_eq!(seen.len(), 7, "one worker for each account");
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    ///
+    /// Every worker has a queue of its own, and together they hold what [`queue`](Block::queue) says (at least one item
+    /// each). So no worker helps another out: when the queue of one is full, what sends to it waits. Items of one key
+    /// come in the order in which they were sent, as long as none of them is tried again. Which worker a key goes to is
+    /// the same in every run with as many workers.
+    ///
+    /// For an [`Executor`] that is `inline` one thread of the block's own serves all keys; `process_per_batch` is a mistake
+    /// in the wiring.
+    pub fn by_key<T, K: Hash>(self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> Block<P, M, ByKey<T>>
+    where
+        P: Pool,
+    {
+        let Block { executor, policy, settings, hooks, keeps, .. } = self;
+        let key = ByKey(Arc::new(move |item: &T| key_hash(&key(item))) as KeyOf<T>);
+        Block { executor, policy, settings, hooks, keeps, key, _place: PhantomData }
+    }
+}
+
+impl<P, K> Block<P, Once, K> {
     /// Makes up to `attempts` attempts at each item (at least 1), waiting between them as `backoff` says,
     /// without holding up other items. On threads the item must be `Clone`.
     ///
     /// Attempts count errors, panics and items that cannot be decoded; deaths of worker processes are counted
     /// apart (see [`crash_attempts`](Self::crash_attempts)).
-    pub fn retry(mut self, attempts: u32, backoff: Backoff) -> Block<P, Kept> {
+    pub fn retry(mut self, attempts: u32, backoff: Backoff) -> Block<P, Kept, K> {
         self.policy.attempts = attempts;
         self.settings.said.attempts = true;
         self.policy.backoff = backoff;
@@ -207,7 +291,7 @@ impl<P> Block<P, Once> {
     }
 }
 
-impl<P, M: NoLetters> Block<P, M> {
+impl<P, M: NoLetters, K> Block<P, M, K> {
     /// When an item's attempts are used up it goes to `port`, with why, and the run goes on. On threads the item
     /// must be `Clone`.
     ///
@@ -215,7 +299,7 @@ impl<P, M: NoLetters> Block<P, M> {
     /// be encoded or decoded. A batch that reaches a block is one item and goes there whole, unless an inner
     /// block has a policy of its own. In a process block the program keeps each item until its result has
     /// arrived, so what arrives at the port is the item itself.
-    pub fn dead_letter<T>(mut self, port: &Port<Dead<T>>) -> Block<P, Letters<T>> {
+    pub fn dead_letter<T>(mut self, port: &Port<Dead<T>>) -> Block<P, Letters<T>, K> {
         self.policy.last = Last::DeadLetter;
         self.keeping(Letters(port.clone()))
     }
@@ -227,14 +311,14 @@ impl<P, M: NoLetters> Block<P, M> {
     /// The file is opened (made, if need be) when the run starts; one that cannot be is an
     /// [`Error::Letters`](crate::Error::Letters), as is one that cannot be written. Lines are whole, and safe on
     /// the disk when the run has ended.
-    pub fn dead_letter_file(mut self, path: impl AsRef<Path>) -> Block<P, LetterFile> {
+    pub fn dead_letter_file(mut self, path: impl AsRef<Path>) -> Block<P, LetterFile, K> {
         self.policy.last = Last::DeadLetter;
         self.keeping(LetterFile(path.as_ref().to_path_buf()))
     }
 }
 
 // The bound stands on the methods: on the impl it would be a missing method, without the trait's explanation.
-impl<P, M> Block<P, M> {
+impl<P, M, K> Block<P, M, K> {
     /// How items are encoded on their way to the workers and back. Default: [`Format::Tagged`].
     pub fn codec(mut self, format: Format) -> Self
     where

@@ -5,12 +5,13 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use super::home::{At, Home};
-use super::scope::Crosses;
+use super::scope::{Crosses, Program};
+use crate::exec::source::{Lent, Open};
 use crate::failure::Failure;
-use crate::graph::Mistake;
+use crate::graph::{Mistake, StageId};
 use crate::plan::{BlockDef, Spot};
+use crate::stage::emit::Emit;
 use crate::stage::output::Output;
-use crate::stage::sink::Cx;
 use crate::stage::step::StepRun;
 
 /// A typed way into a flow, made by [`Pipeline::inlet`](crate::Pipeline::inlet).
@@ -38,9 +39,6 @@ pub trait Ports<S> {
     fn bind(self, at: &At<'_>) -> Open<Self::Outputs>;
 }
 
-/// Opens a worker's own outputs.
-pub(crate) type Open<O> = Box<dyn Fn(&mut Cx) -> Result<O, Failure> + Send + Sync>;
-
 /// The outputs lent to a closure, seen one by one.
 pub trait PortOutputs {
     #[doc(hidden)]
@@ -53,6 +51,7 @@ pub trait PortOutput {
     fn take_failure(&mut self) -> Option<Failure>;
     fn take_emitted(&mut self) -> u64;
     fn finish(&mut self) -> Result<(), Failure>;
+    fn load(&mut self) -> usize;
 }
 
 impl<V> PortOutput for Output<V> {
@@ -66,6 +65,10 @@ impl<V> PortOutput for Output<V> {
 
     fn finish(&mut self) -> Result<(), Failure> {
         self.finish()
+    }
+
+    fn load(&mut self) -> usize {
+        Output::load(self)
     }
 }
 
@@ -87,6 +90,9 @@ impl<V: Crosses<S> + Send + 'static, S> Ports<S> for Port<V> {
         }
         self.home.graph(|graph| graph.send(at.stage, self.spot.id));
         let make = BlockDef::way_out(at.block, self.spot.make(), V::wire());
+        if at.producer {
+            return Box::new(move |cx| Ok(Output::of_producer(Emit::open(&make, cx)?, Arc::clone(&cx.run))));
+        }
         Box::new(move |cx| Ok(Output::new(make(cx)?, Arc::clone(&cx.run))))
     }
 }
@@ -209,6 +215,23 @@ tuples!(A B C D E G);
 tuples!(A B C D E G H);
 tuples!(A B C D E G H I);
 
+/// Declares the ports of a producer.
+pub(crate) fn lend<P: Ports<Program>>(ports: P, home: &Arc<Home>, stage: StageId) -> Lent<P::Outputs> {
+    Lent {
+        open: ports.bind(&At { home, block: None, stage, producer: true }),
+        failed: |ports| {
+            let mut failed = false;
+            ports.each(&mut |port| failed |= port.take_failure().is_some());
+            failed
+        },
+        finish: |ports| {
+            let mut outcome = Ok(());
+            ports.each(&mut |port| outcome = std::mem::replace(&mut outcome, Ok(())).and(port.finish()));
+            outcome
+        },
+    }
+}
+
 /// A step's closure with its opened ports.
 pub(crate) struct Ported<F, O> {
     pub(crate) f: Arc<F>,
@@ -235,6 +258,12 @@ where
         let mut emitted = 0;
         self.ports.each(&mut |port| emitted += port.take_emitted());
         emitted
+    }
+
+    fn load(&mut self) -> usize {
+        let mut load = 0;
+        self.ports.each(&mut |port| load += port.load());
+        load
     }
 
     fn finish(&mut self, _: &mut Output<U>) -> Result<(), Failure> {

@@ -9,6 +9,8 @@ use minigun_os::Pid;
 
 use super::Pipeline;
 use super::flow::Flow;
+use super::port::{Ports, lend};
+use super::scope::Program;
 use crate::exec::ThreadsNode;
 use crate::exec::source::SourceNode;
 use crate::failure::{Failure, StageResult};
@@ -34,21 +36,62 @@ impl Pipeline {
         name: &str,
         f: impl FnOnce(&mut Output<U>) -> R + Send + 'static,
     ) -> Flow<U> {
-        self.produce(name, move |out, _| f(out).into_result())
+        self.produce(name, (), move |out, (), _| f(out).into_result())
     }
 
-    fn produce<U: Send + 'static>(
+    /// As [`producer`](Self::producer), and may also send to the declared ports, which it is lent in the shape in which
+    /// they were declared (one port, a tuple, an array, a `Vec`, a map). What it sends to a port goes on at once, as what it
+    /// emits does.
+    ///
+    /// ```
+    /// # use minigun::Pipeline;
+    /// let p = Pipeline::new("files");
+    /// let (bad, errors) = p.inlet::<String>("errors");
+    /// let numbers = p.producer_to("parse", &bad, |out, bad| {
+    ///     for word in ["1", "two", "3"] {
+    ///         match word.parse::<u32>() {
+    ///             Ok(number) => out.emit(number),
+    ///             Err(error) => bad.emit(format!("{word}: {error}")),
+    ///         }
+    ///     }
+    /// });
+    /// let (numbers, errors) = (numbers.collect("numbers"), errors.collect("bad ones"));
+    /// let mut report = p.run()?;
+    /// assert_eq!(report.take(numbers), [1, 3]);
+    /// assert_eq!(report.take(errors), ["two: invalid digit found in string"]);
+    /// # Ok::<(), minigun::Error>(())
+    /// ```
+    pub fn producer_to<P, U, R>(
         &self,
         name: &str,
-        f: impl FnOnce(&mut Output<U>, StageId) -> Result<(), Failure> + Send + 'static,
-    ) -> Flow<U> {
+        ports: P,
+        f: impl FnOnce(&mut Output<U>, &mut P::Outputs) -> R + Send + 'static,
+    ) -> Flow<U>
+    where
+        P: Ports<Program>,
+        U: Send + 'static,
+        R: StageResult,
+    {
+        self.produce(name, ports, move |out, ports, _| f(out, ports).into_result())
+    }
+
+    fn produce<P, U: Send + 'static>(
+        &self,
+        name: &str,
+        ports: P,
+        f: impl FnOnce(&mut Output<U>, &mut P::Outputs, StageId) -> Result<(), Failure> + Send + 'static,
+    ) -> Flow<U>
+    where
+        P: Ports<Program>,
+    {
         let skips = Arc::new(AtomicBool::new(false));
         let (stage, spot) = self.home.graph(|graph| {
             let stage = graph.stage(name, "source", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
         self.home.add(Some(Box::new(SourceNode {
-            produce: Box::new(move |out| f(out, stage)),
+            produce: Box::new(move |out, ports| f(out, ports, stage)),
+            ports: lend(ports, &self.home, stage),
             head: spot.make(),
             stage,
             name: name.into(),
@@ -72,7 +115,7 @@ impl Pipeline {
     where
         I: IntoIterator<Item: Send + 'static>,
     {
-        self.produce(name, move |out, stage| {
+        self.produce(name, (), move |out, (), stage| {
             let items = make().into_iter();
             // How much there is to do, for whoever looks at the run.
             if let (least, Some(most)) = items.size_hint()
@@ -116,7 +159,7 @@ impl Pipeline {
             let stage = graph.stage(name, "channel", None);
             (stage, Spot::new(graph, vec![stage], Vec::new(), None))
         });
-        self.home.add(Some(Box::new(ThreadsNode::channel(&queue, spot.make(), stage, name))));
+        self.home.add(Some(Box::new(ThreadsNode::channel(&queue, &spot, stage, name))));
         (Sender::new(queue, Pid::current()), Flow::at(&self.home, spot, None))
     }
 }

@@ -9,12 +9,13 @@ use std::time::Duration;
 use super::BlockDef;
 use super::config::Said;
 use super::hooks::ForkHooks;
+use super::key::KeyOf;
 use crate::codec::Format;
 use crate::defaults;
 use crate::error::Error;
 use crate::failure::Policy;
 use crate::gate::{Gate, Rate};
-use crate::graph::StageId;
+use crate::graph::{PointId, StageId};
 use crate::limits::{Kind, Limits};
 use crate::queue::Queue;
 use crate::stage::Keep;
@@ -194,6 +195,11 @@ impl Settings {
         Queue::gated(limit, returns, Gate::of(self.rate, self.ordered.then_some(limit)))
     }
 
+    /// The queues of workers that have one each, which together hold what the one would, and keep its rate together.
+    pub(crate) fn make_lanes<T>(&self, count: usize, returns: bool) -> Vec<Queue<T>> {
+        Queue::lanes(count, self.queue_of::<T>(), returns, Gate::of(self.rate, None).as_ref())
+    }
+
     /// The settings made that only a process of its own can enforce.
     pub(crate) fn need_process(&self) -> impl Iterator<Item = &'static str> {
         let WorkerLimits { memory, cpu, nice } = self.limits;
@@ -215,6 +221,8 @@ pub(crate) struct Placement<T> {
     pub(crate) hooks: ForkHooks,
     pub(crate) keep: Option<Keep<T>>,
     pub(crate) wire: Option<WireFns<T>>,
+    /// Items of one key all go to the same worker.
+    pub(crate) key: Option<KeyOf<T>>,
 }
 
 /// A block, ready to be placed.
@@ -222,6 +230,8 @@ pub(crate) struct Placed<T> {
     pub(crate) def: Arc<BlockDef>,
     pub(crate) head: MakeSink<T>,
     pub(crate) placement: Placement<T>,
+    /// The point behind its queue.
+    pub(crate) behind: PointId,
     /// The stage on which the block's books are kept.
     pub(crate) stage: StageId,
     pub(crate) name: Arc<str>,

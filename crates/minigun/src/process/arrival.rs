@@ -8,6 +8,7 @@ use super::protocol;
 use crate::codec::Format;
 use crate::error::Error;
 use crate::failure::Failure;
+use crate::in_flight::InFlight;
 use crate::queue::Stopped;
 use crate::shared::Shared;
 use crate::stage::attempt::guarded;
@@ -27,8 +28,9 @@ impl Arrival {
         shared: &Arc<Shared>,
         block: &Arc<str>,
         exits: &[Arc<dyn Exit>],
+        within: Option<Arc<InFlight>>,
     ) -> Result<Self, Failure> {
-        let mut cx = Cx::new(shared, block, None);
+        let mut cx = Cx { within, ..Cx::new(shared, block, None) };
         // The thread's only journal, for its whole life.
         std::mem::forget(cx.tx.journal.enter());
         let exits = guarded(|| exits.iter().map(|exit| exit.open(&mut cx)).collect())?;

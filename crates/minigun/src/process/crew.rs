@@ -36,11 +36,13 @@ impl<T> Desk<T> {
     }
 }
 
-/// The slots of one block.
+/// The slots that take from one queue: those of a block, or one of them.
 pub(crate) struct SlotCrew<T> {
     pub(crate) desks: Vec<Desk<T>>,
+    /// The number of the first slot in its block.
+    first: usize,
     returned: Mutex<Returned<T>>,
-    deaths: Mutex<Deaths>,
+    deaths: Arc<Mutex<Deaths>>,
 }
 
 struct Returned<T> {
@@ -81,8 +83,9 @@ pub(crate) enum Again<T> {
     Unencoded(Kept<T>),
 }
 
+/// How often the workers of a block died lately, and of what.
 #[derive(Default)]
-struct Deaths {
+pub(crate) struct Deaths {
     times: VecDeque<Instant>,
     /// Deaths in a row of workers that never became ready. They do not grow old: workers that take seconds
     /// to start and then die would otherwise be replaced for ever.
@@ -103,14 +106,20 @@ impl Deaths {
 }
 
 impl<T> SlotCrew<T> {
-    pub(crate) fn new(desks: Vec<Desk<T>>) -> Self {
+    /// `deaths` are those of the whole block, `first` is the number of the first of these slots in it.
+    pub(crate) fn new(first: usize, desks: Vec<Desk<T>>, deaths: &Arc<Mutex<Deaths>>) -> Self {
         let returned = Returned {
             now: VecDeque::new(),
             later: BinaryHeap::new(),
             unencoded: VecDeque::new(),
             hurried: false,
         };
-        SlotCrew { desks, returned: Mutex::new(returned), deaths: Mutex::default() }
+        SlotCrew { desks, first, returned: Mutex::new(returned), deaths: Arc::clone(deaths) }
+    }
+
+    /// The numbers of the slots in their block.
+    pub(crate) fn numbers(&self) -> std::ops::Range<usize> {
+        self.first..self.first + self.desks.len()
     }
 
     /// Items come back, to be sent at once to whoever is free.
@@ -193,7 +202,7 @@ impl<T> SlotCrew<T> {
     /// Takes back at most `most` items that another slot's worker has not begun: half of the longest row from
     /// which there is something to be had.
     pub(crate) fn steal(&self, thief: usize, most: usize) -> Vec<Parcel<T>> {
-        let others = self.desks.iter().enumerate().filter(|(slot, _)| *slot != thief);
+        let others = self.numbers().zip(&self.desks).filter(|(slot, _)| *slot != thief);
         let rows = others.map(|(_, desk)| (desk.ledger.lock().live(), desk));
         let mut rows: Vec<_> = rows.filter(|(row, _)| *row > 1).collect();
         rows.sort_by_key(|(row, _)| Reverse(*row));
@@ -252,7 +261,7 @@ mod tests {
     #[test]
     fn deaths_grow_old_unless_no_worker_ever_became_ready() {
         let limits = Settings { max_restarts: 2, window: Duration::ZERO, ..Settings::default() };
-        let crew = SlotCrew::<()>::new(Vec::new());
+        let crew = SlotCrew::<()>::new(0, Vec::new(), &Arc::default());
         let died = |was_ready| {
             std::thread::yield_now(); // an instant later
             crew.died(was_ready, "cause".to_string(), &limits, "stage").is_ok()

@@ -7,13 +7,17 @@
 //! Each sender has a lane of its own, a ring that it alone fills: it publishes an item by one store and looks at one
 //! flag, and takes the lock only if somebody waits. Consumers empty the lanes under the lock, a run at a time. Who is
 //! about to sleep raises the flag, makes a fence for both sides, and looks once more.
+//!
+//! A queue in a loop ends with the loop (see [`in_flight`](crate::in_flight)), and only senders from outside the loop keep
+//! it open.
 
+mod in_loop;
 mod patience;
 mod sender;
 mod state;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::meter::{self, Waits};
@@ -21,7 +25,9 @@ use crate::stats::Backlog;
 use minigun_os::Event;
 
 use crate::gate::{Admitted, Gate};
+use crate::in_flight::InFlight;
 use crate::sync::{Condvar, Mutex};
+use in_loop::Joined;
 use patience::Patience;
 pub(crate) use sender::{Hold, Sender};
 use state::{Later, State};
@@ -36,6 +42,8 @@ pub(crate) enum Pop<T> {
     Run(u64),
     /// An item that failed before and is due again.
     Again(Kept<T>),
+    /// The loop is at rest: what was gathered is to be let go, then [`rested`](Queue::rested) told.
+    Rest,
     /// Nothing more will come.
     End,
     /// Nothing there now (not from `pop`); look again when the event was set or at the given time.
@@ -65,6 +73,11 @@ pub(crate) struct Queue<T> {
     returns: bool,
     /// Counted by the senders themselves, to be compared with what was taken.
     sent: AtomicU64,
+    /// Taken items that are done, or were never here ([`passed_by`](Self::passed_by)).
+    done: AtomicU64,
+    /// Items that will come here, and count against the limit for whoever sends from outside the loop.
+    behind: AtomicUsize,
+    joined: OnceLock<Joined>,
 }
 
 impl<T> Queue<T> {
@@ -82,6 +95,9 @@ impl<T> Queue<T> {
             attention: AtomicBool::new(false),
             returns,
             sent: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            behind: AtomicUsize::new(0),
+            joined: OnceLock::new(),
         }
     }
 
@@ -90,6 +106,18 @@ impl<T> Queue<T> {
         let mut queue = Queue::new(limit, returns);
         queue.state.get_mut().gate = gate;
         queue
+    }
+
+    /// Queues for items that are numbered as those of one, and which together hold at most `limit` (at least one each).
+    /// They keep one rate together.
+    pub(crate) fn lanes(count: usize, limit: usize, returns: bool, gate: Option<&Gate>) -> Vec<Self> {
+        let numbers = Arc::new(AtomicU64::new(0));
+        let lane = |_| {
+            let mut queue = Queue::gated(limit / count.max(1), returns, gate.cloned());
+            queue.state.get_mut().numbers = Some(Arc::clone(&numbers));
+            queue
+        };
+        (0..count).map(lane).collect()
     }
 
     /// Behind a gate with a window: all taken items below `number` were let go in their order, and are
@@ -112,7 +140,7 @@ impl<T> Queue<T> {
     /// Keeps the queue open without ever sending.
     pub(crate) fn hold(self: &Arc<Self>) -> Hold<T> {
         self.state.lock().senders += 1;
-        Hold(Arc::clone(self))
+        Hold { queue: Arc::clone(self), _outside: self.in_flight().map(InFlight::from_outside) }
     }
 
     fn count_senders(&self, senders: usize) {
@@ -236,7 +264,14 @@ impl<T> Queue<T> {
                 state.out += count;
             }
             self.room.fetch_add(count as isize, Ordering::Relaxed);
-            return Pop::Run(first);
+            return Pop::Run(match &state.numbers {
+                Some(numbers) => numbers.fetch_add(count as u64, Ordering::Relaxed),
+                None => first,
+            });
+        }
+        if let Some(left) = state.asked.checked_sub(1) {
+            state.asked = left;
+            return Pop::Rest;
         }
         if state.ended() { Pop::End } else { Pop::Empty(due) }
     }
@@ -271,13 +306,17 @@ impl<T> Queue<T> {
 
     /// Taken items will not come back.
     pub(crate) fn done(&self, items: usize) {
-        if !self.returns {
-            return;
+        self.done.fetch_add(items as u64, Ordering::Relaxed);
+        if self.returns {
+            let mut state = self.state.lock();
+            state.out -= items;
+            if state.ended() {
+                self.wake_all(&mut state);
+            }
         }
-        let mut state = self.state.lock();
-        state.out -= items;
-        if state.ended() {
-            self.wake_all(&mut state);
+        // With nothing locked: it may be the last in the loop.
+        if let Some(in_flight) = self.in_flight() {
+            in_flight.leave(items);
         }
     }
 
@@ -292,6 +331,13 @@ impl<T> Queue<T> {
         self.room.fetch_sub(1, Ordering::Relaxed);
         // Whoever waits computed its wait without this item.
         self.wake_all(&mut state);
+    }
+
+    /// About how many items wait here or were taken and are not done yet.
+    pub(crate) fn load(&self) -> usize {
+        let state = self.state.lock();
+        let out = state.taken.saturating_sub(self.done.load(Ordering::Relaxed));
+        state.ready() + out as usize
     }
 
     /// Whether nothing more will come.
@@ -359,18 +405,31 @@ impl<T> Queue<T> {
 
 impl<T> Queue<T> {
     /// A sender is gone, and so much room that it had taken ahead comes back.
-    fn left(&self, credit: usize) {
+    fn left(&self, credit: usize, within: bool) {
         let mut state = self.state.lock();
-        state.senders -= 1;
-        self.count_senders(state.senders);
+        state.senders -= usize::from(!within);
+        state.ways -= 1;
+        self.count_senders(state.ways);
         state.left_lanes = true;
         self.room.fetch_add(credit as isize, Ordering::Relaxed);
+        if credit > 0 && state.blocked > 0 {
+            self.not_full.notify_all();
+        }
+        self.fewer(state);
+    }
+
+    /// A hold is gone.
+    fn let_go(&self) {
+        let mut state = self.state.lock();
+        state.senders -= 1;
+        self.fewer(state);
+    }
+
+    /// What kept it open may be gone.
+    fn fewer(&self, mut state: crate::sync::MutexGuard<'_, State<T>>) {
         if state.ended() {
             self.wake_all(&mut state);
             self.attend(&state);
-        }
-        if credit > 0 && state.blocked > 0 {
-            self.not_full.notify_all();
         }
     }
 

@@ -10,6 +10,7 @@ use minigun_os::{LightFence, RingWriter};
 use super::patience::Patience;
 use super::{Queue, Stopped};
 use crate::defaults;
+use crate::in_flight::{InFlight, Outside};
 use crate::meter::{self, Waits};
 
 /// A counted way into a queue, with a lane of its own; the queue ends when the last is dropped.
@@ -22,16 +23,36 @@ pub(crate) struct Sender<T> {
     credit: Cell<usize>,
     sent: Cell<u64>,
     light: LightFence,
+    /// The loop in which the queue stands.
+    joined: Option<Arc<InFlight>>,
+    /// It is of that loop, and does not keep the queue open.
+    within: bool,
+    _outside: Option<Outside>,
 }
 
 impl<T> Sender<T> {
     pub(crate) fn new(queue: &Arc<Queue<T>>) -> Self {
+        Sender::within(queue, None)
+    }
+
+    /// A way into a queue for a worker that stands in this loop. Within one loop workers do not keep each other's
+    /// queues open: in a circle none would end.
+    pub(crate) fn within(queue: &Arc<Queue<T>>, worker: Option<&Arc<InFlight>>) -> Self {
+        let joined = queue.in_flight();
+        let within = joined.zip(worker).is_some_and(|(of, worker)| Arc::ptr_eq(of, worker));
+        Sender::open(queue, within)
+    }
+
+    fn open(queue: &Arc<Queue<T>>, within: bool) -> Self {
+        let joined = queue.in_flight().cloned();
+        let outside = joined.as_ref().filter(|_| !within).map(InFlight::from_outside);
         let most = defaults::LANE_BYTES / size_of::<T>().max(1);
         let (lane, reader) = minigun_os::ring(queue.limit.min(most.max(defaults::LANE_ITEMS)));
         let mut state = queue.state.lock();
-        state.senders += 1;
+        state.senders += usize::from(!within);
+        state.ways += 1;
         state.lanes.push(reader);
-        queue.count_senders(state.senders);
+        queue.count_senders(state.ways);
         drop(state);
         Sender {
             queue: Arc::clone(queue),
@@ -39,7 +60,14 @@ impl<T> Sender<T> {
             credit: Cell::new(0),
             sent: Cell::new(0),
             light: LightFence::new(),
+            joined,
+            within,
+            _outside: outside,
         }
+    }
+
+    pub(crate) fn queue(&self) -> &Arc<Queue<T>> {
+        &self.queue
     }
 
     /// Puts an item behind those not published yet; gives it back if there is no room now.
@@ -65,11 +93,19 @@ impl<T> Sender<T> {
     /// Takes some room ahead.
     #[cold]
     fn reserve(&self) -> bool {
-        let most = self.ahead().max(1) as isize;
+        let (most, behind) = (self.ahead().max(1) as isize, self.behind());
         let taken = self.queue.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| {
-            (room > 0).then(|| room - room.min(most))
+            (room > behind).then(|| room - (room - behind).min(most))
         });
-        taken.inspect(|room| self.credit.set(most.min(*room) as usize)).is_ok()
+        taken.inspect(|room| self.credit.set(most.min(*room - behind) as usize)).is_ok()
+    }
+
+    /// How much of the room is for others: what goes round in a loop has the right of way.
+    fn behind(&self) -> isize {
+        if self.within || self.joined.is_none() {
+            return 0;
+        }
+        isize::try_from(self.queue.behind.load(Ordering::SeqCst)).unwrap_or(isize::MAX)
     }
 
     fn ahead(&self) -> usize {
@@ -106,10 +142,19 @@ impl<T> Sender<T> {
         if count == 0 {
             return Ok(());
         }
+        self.enter(count);
         self.lane.publish();
         self.sent.set(self.sent.get() + count as u64);
         self.light.fence();
         if self.queue.attention.load(Ordering::Relaxed) { self.call() } else { Ok(()) }
+    }
+
+    /// Items are in flight before a consumer can see them.
+    #[inline]
+    fn enter(&self, count: usize) {
+        if let Some(joined) = &self.joined {
+            joined.enter(count);
+        }
     }
 
     #[cold]
@@ -144,6 +189,7 @@ impl<T> Sender<T> {
             meter::waiting(Waits::ForRoom, || self.queue.not_full.wait(&mut state));
             state.blocked -= 1;
         }
+        self.enter(1);
         self.lane.publish();
         self.queue.add_sent(1);
         self.queue.arrived(state);
@@ -164,7 +210,7 @@ impl<T> Sender<T> {
     }
 
     fn has_room(&self) -> bool {
-        let room = self.credit.get() > 0 || self.queue.room.load(Ordering::Relaxed) > 0;
+        let room = self.credit.get() > 0 || self.queue.room.load(Ordering::Relaxed) > self.behind();
         room && !self.lane.is_full()
     }
 
@@ -188,7 +234,7 @@ impl<T> Sender<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        Sender::new(&self.queue)
+        Sender::open(&self.queue, self.within)
     }
 }
 
@@ -196,15 +242,18 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.lane.take_back(0);
         self.flush();
-        self.queue.left(self.credit.get());
+        self.queue.left(self.credit.get(), self.within);
     }
 }
 
 /// Keeps a queue open.
-pub(crate) struct Hold<T>(pub(super) Arc<Queue<T>>);
+pub(crate) struct Hold<T> {
+    pub(super) queue: Arc<Queue<T>>,
+    pub(super) _outside: Option<Outside>,
+}
 
 impl<T> Drop for Hold<T> {
     fn drop(&mut self) {
-        self.0.left(0);
+        self.queue.let_go();
     }
 }

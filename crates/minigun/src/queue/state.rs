@@ -2,6 +2,7 @@
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use minigun_os::{Event, RingReader};
@@ -19,10 +20,19 @@ pub(super) struct State<T> {
     pub(super) later: BinaryHeap<Later<T>>,
     /// Items taken by consumers that may still come back for another attempt.
     pub(super) out: usize,
+    /// Those that keep the queue open.
     pub(super) senders: usize,
+    /// All senders that have a lane.
+    pub(super) ways: usize,
     pub(super) taken: u64,
+    /// Where items get their numbers, if not by what was taken.
+    pub(super) numbers: Option<Arc<AtomicU64>>,
     pub(super) stopped: bool,
     pub(super) closed: bool,
+    /// It stands in a loop that has not ended.
+    pub(super) in_loop: bool,
+    /// So often whoever takes from here is to let go of what it gathered.
+    pub(super) asked: usize,
     /// What waits for another attempt is due at once.
     pub(super) hurried: bool,
     pub(super) gate: Option<Gate>,
@@ -65,9 +75,13 @@ impl<T> State<T> {
             later: BinaryHeap::new(),
             out: 0,
             senders: 0,
+            ways: 0,
             taken: 0,
+            numbers: None,
             stopped: false,
             closed: false,
+            in_loop: false,
+            asked: 0,
             hurried: false,
             gate: None,
             idle: 0,
@@ -83,7 +97,7 @@ impl<T> State<T> {
     }
 
     pub(super) fn ended(&self) -> bool {
-        let no_more = self.senders == 0 || self.closed;
+        let no_more = (self.senders == 0 || self.closed) && !self.in_loop;
         self.stopped || (no_more && self.later.is_empty() && self.out == 0 && self.ready() == 0)
     }
 

@@ -13,6 +13,7 @@ use crate::events::{Closed, Event, Observer, Observing};
 use crate::exec::launch::{Book, Crew, Launch};
 use crate::failure::Failure;
 use crate::graph;
+use crate::in_flight::InFlight;
 use crate::limits::Warning;
 use crate::locked::Temporary;
 use crate::plan::hooks::Hooks;
@@ -67,6 +68,14 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
     let mut plan = Plan::new(&shared);
     for node in &mut nodes {
         node.plan(&mut plan)?;
+    }
+    let loops = graph.loops();
+    let in_flight: Vec<_> = (0..loops.count).map(|_| Arc::new(InFlight::default())).collect();
+    for node in &nodes {
+        let at = node.behind().and_then(|point| loops.of(point));
+        if let Some(in_flight) = at.and_then(|at| in_flight.get(at)) {
+            node.join(in_flight);
+        }
     }
     let crew = Arc::new(Crew::default());
     let handle = Handle(Arc::new(Controls {

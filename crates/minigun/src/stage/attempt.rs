@@ -52,9 +52,18 @@ impl<T> Attempt<T> {
 
     /// It is that time. As [`run`](Self::run), of no item.
     pub(crate) fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
+        self.of_no_item(|head| head.ripen(now))
+    }
+
+    /// Lets go of what the steps have gathered. As [`run`](Self::run), of no item.
+    pub(crate) fn rest(&mut self) -> Result<(), Failure> {
+        self.of_no_item(|head| head.rest())
+    }
+
+    fn of_no_item(&mut self, f: impl FnOnce(&mut BoxSink<T>) -> Result<(), Failure>) -> Result<(), Failure> {
         self.cx.tx.journal.works_at(Working::Rest);
         let outcome = self.caught(|head, _| {
-            head.ripen(now)?;
+            f(head)?;
             head.settle()
         });
         self.cx.tx.journal.works_at(Working::Nothing);

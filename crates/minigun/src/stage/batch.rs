@@ -26,9 +26,13 @@ impl<T, K: Hash + Eq + Clone> StepRun<T, Vec<T>> for Batch<T, K> {
         self.0.ripen(now, |batch| out.emit(batch));
     }
 
-    fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
+    fn rest(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
         self.0.rest(|batch| out.emit(batch));
         Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
+        self.rest(out)
     }
 }
 
@@ -43,8 +47,12 @@ impl<T> StepRun<Vec<T>, Vec<T>> for Rebatch<T> {
         Ok(())
     }
 
-    fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
+    fn rest(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
         self.0.rest(|batch| out.emit(batch));
         Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
+        self.rest(out)
     }
 }

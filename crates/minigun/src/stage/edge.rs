@@ -67,6 +67,11 @@ impl<T> Sink<T> for EdgeSink<T> {
     fn edge(&self) -> Option<Rc<Edge<T>>> {
         Some(Rc::clone(&self.0))
     }
+
+    fn load(&mut self) -> usize {
+        let sender = &self.0.sender;
+        self.0.held.borrow().len() + sender.unpublished() + sender.queue().load()
+    }
 }
 
 /// An error if one output more than these may not be held back.

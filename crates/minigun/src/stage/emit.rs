@@ -1,10 +1,12 @@
 //! What a producer emits: each item goes on at once, by itself.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::attempt::Attempt;
 use super::edge::Edge;
+use super::sink::{Cx, MakeSink};
 use super::tx::{Outlet, Tx};
 use crate::failure::{FailedItem, Failure, FailureKind, Fate};
 use crate::graph::StageId;
@@ -21,40 +23,80 @@ pub(crate) struct Emit<U> {
     edge: Option<Rc<Edge<U>>>,
     tx: Rc<Tx>,
     shared: Arc<Shared>,
+    of: Rc<Producer>,
+    gone: bool,
+}
+
+/// What the ways of one producer have in common: its own, and the ports that it is lent.
+pub(crate) struct Producer {
+    shared: Arc<Shared>,
     stats: Arc<StageStats>,
     worker: Arc<WorkerStats>,
-    meter: Meter,
+    meter: RefCell<Meter>,
     stage: StageId,
     name: Arc<str>,
-    number: u64,
-    unflushed: u64,
-    gone: bool,
+    number: Cell<u64>,
+    unflushed: Cell<u64>,
 }
 
 /// After this many items a busy source brings its figures up to date; one that is slow, sooner.
 const FLUSH_EVERY: u64 = 4096;
 
-impl<U> Emit<U> {
+impl Producer {
     pub(crate) fn new(
-        attempt: Attempt<U>,
+        shared: &Arc<Shared>,
         (stage, name): (StageId, &Arc<str>),
         worker: &Arc<WorkerStats>,
-    ) -> Self {
-        let shared = &attempt.cx.run;
-        Emit {
-            edge: attempt.edge(),
-            tx: Rc::clone(&attempt.cx.tx),
+    ) -> Rc<Self> {
+        Rc::new(Producer {
             shared: Arc::clone(shared),
             stats: shared.stats(stage),
             worker: Arc::clone(worker),
-            meter: Meter::new(shared.clock(), Some(worker.state())),
+            meter: RefCell::new(Meter::new(shared.clock(), Some(worker.state()))),
             stage,
             name: Arc::clone(name),
-            number: 0,
-            unflushed: 0,
+            number: Cell::new(0),
+            unflushed: Cell::new(0),
+        })
+    }
+
+    /// How many items it has emitted, by whichever way.
+    pub(crate) fn emitted(&self) -> u64 {
+        self.number.get()
+    }
+
+    /// An item went on. Says whether it is time to bring the figures up to date.
+    #[inline]
+    fn counted(&self) -> bool {
+        self.number.set(self.number.get() + 1);
+        self.unflushed.set(self.unflushed.get() + 1);
+        self.meter.borrow_mut().item() || self.unflushed.get() == FLUSH_EVERY
+    }
+
+    #[cold]
+    fn flush(&self, tx: &Tx) {
+        let items = self.unflushed.take();
+        self.stats.add(0, items, 0);
+        self.worker.dealt_with(items);
+        self.meter.borrow_mut().tell(|timing| self.stats.timed(timing));
+        tx.flush();
+        self.shared.settle(&tx.journal);
+    }
+}
+
+impl<U> Emit<U> {
+    /// A producer's way to `head`.
+    pub(crate) fn open(head: &MakeSink<U>, cx: &Cx) -> Result<Self, Failure> {
+        let Some(of) = &cx.producer else { return Err("minigun: not in a producer".into()) };
+        let attempt = Attempt::new(Arc::clone(head), cx.clone())?;
+        Ok(Emit {
+            edge: attempt.edge(),
+            tx: Rc::clone(&cx.tx),
+            shared: Arc::clone(&cx.run),
+            of: Rc::clone(of),
             gone: false,
             attempt: Some(attempt),
-        }
+        })
     }
 
     /// Sends an item by the shortest way, if that is open.
@@ -65,12 +107,11 @@ impl<U> Emit<U> {
             return Err(item);
         }
         edge.try_push(item)?;
-        self.number += 1;
-        self.unflushed += 1;
+        let due = self.of.counted();
         if edge.publish().is_err() {
             self.cut_off();
-        } else if self.meter.item() || self.unflushed == FLUSH_EVERY {
-            self.flush();
+        } else if due {
+            self.of.flush(&self.tx);
         }
         Ok(())
     }
@@ -86,10 +127,8 @@ impl<U> Emit<U> {
         if !matches!(went_on, Ok(Ok(()))) {
             return self.ended(went_on);
         }
-        self.number += 1;
-        self.unflushed += 1;
-        if self.meter.item() || self.unflushed == FLUSH_EVERY || self.tx.journal.has_values() {
-            self.flush();
+        if self.of.counted() || self.tx.journal.has_values() {
+            self.of.flush(&self.tx);
         }
         Ok(())
     }
@@ -97,14 +136,14 @@ impl<U> Emit<U> {
     /// Through the steps fused behind the producer.
     fn attempt(&mut self, item: U) -> Result<Result<(), Stopped>, Failure> {
         let Some(attempt) = &mut self.attempt else { return Err(closed()) };
-        attempt.run(item, Working::at(self.number, 0))?;
+        attempt.run(item, Working::at(self.of.emitted(), 0))?;
         Ok(self.tx.commit())
     }
 
     #[cold]
     fn refuse(&mut self) -> Result<(), Failure> {
         if !self.gone {
-            self.stats.abandoned(1);
+            self.of.stats.abandoned(1);
         }
         Err(closed())
     }
@@ -116,8 +155,9 @@ impl<U> Emit<U> {
             Ok(_) => self.cut_off(),
             Err(failure) => {
                 self.gone = true;
-                let failed = FailedItem::new(&self.name, self.number, 1, &failure, Fate::Stopped);
-                self.shared.gave_up(self.stage, failed);
+                let Producer { name, stage, .. } = &*self.of;
+                let failed = FailedItem::new(name, self.of.emitted(), 1, &failure, Fate::Stopped);
+                self.shared.gave_up(*stage, failed);
             }
         }
         Err(closed())
@@ -126,23 +166,13 @@ impl<U> Emit<U> {
     #[cold]
     fn cut_off(&mut self) {
         self.gone = true;
-        self.stats.abandoned(1);
+        self.of.stats.abandoned(1);
         self.shared.gone();
-    }
-
-    #[cold]
-    fn flush(&mut self) {
-        let items = std::mem::take(&mut self.unflushed);
-        self.stats.add(0, items, 0);
-        self.worker.dealt_with(items);
-        self.meter.tell(|timing| self.stats.timed(timing));
-        self.tx.flush();
-        self.shared.settle(&self.tx.journal);
     }
 
     /// The producer has ended: so do the steps behind it.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
-        self.flush();
+        self.of.flush(&self.tx);
         let Some(attempt) = self.attempt.take() else { return Ok(()) };
         self.edge = None;
         let finished = attempt.finish();

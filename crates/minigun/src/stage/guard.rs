@@ -52,6 +52,10 @@ impl<T> Sink<T> for Border<T> {
     fn finish(&mut self) -> Result<(), Failure> {
         self.behind.finish()
     }
+
+    fn load(&mut self) -> usize {
+        self.behind.load()
+    }
 }
 
 /// A block that runs on the thread before it but has a policy of its own: each of its items is an attempt
@@ -111,6 +115,10 @@ impl<T> Sink<T> for InlineBlock<T> {
     fn finish(&mut self) -> Result<(), Failure> {
         self.head.finish()?;
         letters::finish(&mut self.letters)
+    }
+
+    fn load(&mut self) -> usize {
+        self.head.load()
     }
 }
 

@@ -5,11 +5,13 @@
 //! go on only when the attempt succeeded.
 
 pub(crate) mod attempt;
+pub(crate) mod backlog;
 pub(crate) mod batch;
 pub(crate) mod batcher;
 pub(crate) mod edge;
 pub(crate) mod emit;
 pub(crate) mod exit;
+pub(crate) mod frontier;
 pub(crate) mod guard;
 pub(crate) mod handles;
 pub(crate) mod letter_file;

@@ -122,6 +122,14 @@ impl<U> Output<U> {
         self.failed.take()
     }
 
+    /// How many items are under way behind here.
+    pub(crate) fn load(&mut self) -> usize {
+        match &mut self.way {
+            Way::Edge(_, sink) | Way::Sink(sink) => sink.load(),
+            Way::Producer(_) => 0,
+        }
+    }
+
     /// The queue into which everything goes, if it does.
     #[inline]
     pub(crate) fn edge(&self) -> Option<&Edge<U>> {

@@ -51,6 +51,10 @@ impl<T> Sink<T> for Paced<T> {
     fn finish(&mut self) -> Result<(), Failure> {
         self.behind.finish()
     }
+
+    fn load(&mut self) -> usize {
+        self.behind.load()
+    }
 }
 
 /// The sink of a block, at this rate if there is one.

@@ -6,10 +6,12 @@ use std::time::Instant;
 use std::vec::Drain;
 
 use super::edge::Edge;
+use super::emit::Producer;
 use super::exit::Carrier;
 use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::BlockId;
+use crate::in_flight::InFlight;
 use crate::journal::Journal;
 use crate::meter::Meter;
 use crate::queue::Stopped;
@@ -64,6 +66,16 @@ pub(crate) trait Sink<T> {
     /// The worker ends: hooks and state of the steps behind end too.
     fn finish(&mut self) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// The loop in which the worker stands is at rest: what was gathered goes on.
+    fn rest(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// How many items are under way behind here: in the first queue, or taken from it and not done yet.
+    fn load(&mut self) -> usize {
+        0
     }
 
     /// The edge, if the sink is nothing but the end of one.
@@ -127,6 +139,10 @@ pub struct Cx {
     pub(crate) run: Arc<Shared>,
     /// The block whose exits leave this worker by a carrier; exits of every other block are plain calls.
     pub(crate) border: Option<(BlockId, Carrier)>,
+    /// The loop in which the worker stands.
+    pub(crate) within: Option<Arc<InFlight>>,
+    /// The producer that the worker is, if it is one.
+    pub(crate) producer: Option<Rc<Producer>>,
     /// The sinks are built again after a panic: the worker has begun long ago.
     pub(crate) again: bool,
 }
@@ -135,7 +151,14 @@ impl Cx {
     /// `stage` is the outermost block whose items the worker runs, or the stage outside any.
     pub(crate) fn new(run: &Arc<Shared>, stage: &Arc<str>, border: Option<(BlockId, Carrier)>) -> Self {
         let journal = Journal::new(run.id(), run.run(), Arc::clone(stage));
-        Cx { tx: Rc::new(Tx::new(journal)), run: Arc::clone(run), border, again: false }
+        Cx {
+            tx: Rc::new(Tx::new(journal)),
+            run: Arc::clone(run),
+            border,
+            within: None,
+            producer: None,
+            again: false,
+        }
     }
 }
 
@@ -214,5 +237,10 @@ impl<T> Sink<T> for Broadcast<T> {
             sink.finish()?;
         }
         self.last.finish()
+    }
+
+    fn load(&mut self) -> usize {
+        let others = self.others.iter_mut().map(|sink| sink.load()).max();
+        others.unwrap_or_default().max(self.last.load())
     }
 }

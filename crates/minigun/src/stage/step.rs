@@ -23,6 +23,17 @@ pub(crate) trait StepRun<T, U> {
         0
     }
 
+    /// How many items are under way behind the ports.
+    fn load(&mut self) -> usize {
+        0
+    }
+
+    /// Everything else is at rest: what the step holds is emitted now.
+    fn rest(&mut self, out: &mut Output<U>) -> Result<(), Failure> {
+        let _ = out;
+        Ok(())
+    }
+
     /// When it lets go of what it keeps, though nothing more may arrive.
     fn due(&self) -> Option<Instant> {
         None
@@ -191,5 +202,17 @@ where
         self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
         let behind = self.out.take_failure().map_or(Ok(()), Err);
         own.and(run).and(behind).and(self.out.finish())
+    }
+
+    fn rest(&mut self) -> Result<(), Failure> {
+        let blame = Blame { tx: &self.tx, name: &self.name };
+        let outcome = self.run.rest(&mut self.out).map_err(|failure| failure.at(&self.name));
+        std::mem::forget(blame);
+        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
+        self.out.take_failure().map_or(outcome, Err)
+    }
+
+    fn load(&mut self) -> usize {
+        self.out.load() + self.run.load()
     }
 }

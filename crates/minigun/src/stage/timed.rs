@@ -37,4 +37,8 @@ impl<T> Sink<T> for TimedSink<T> {
     fn finish(&mut self) -> Result<(), Failure> {
         self.head.finish()
     }
+
+    fn load(&mut self) -> usize {
+        self.head.load()
+    }
 }

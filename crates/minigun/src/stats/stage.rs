@@ -205,9 +205,11 @@ impl StageStats {
 
     /// The workers of the stage's block, which are about to begin.
     pub(crate) fn make_workers(&self, count: usize) -> Vec<Arc<WorkerStats>> {
-        let workers: Vec<_> = (0..count).map(|place| Arc::new(WorkerStats::new(place))).collect();
+        let mut all = self.workers.lock();
+        let places = all.len()..all.len() + count;
+        let workers: Vec<_> = places.map(|place| Arc::new(WorkerStats::new(place))).collect();
         self.open.fetch_add(count as u64, Ordering::Relaxed);
-        self.workers.lock().extend(workers.iter().cloned());
+        all.extend(workers.iter().cloned());
         workers
     }
 

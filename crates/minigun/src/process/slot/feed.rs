@@ -91,6 +91,8 @@ impl<T: Send + 'static> Slot<'_, T> {
                 self.queue_due = due;
                 Ok(false)
             }
+            // Nothing is gathered in a process block.
+            Pop::Rest => Ok(false),
             Pop::End => {
                 self.input_ended = true;
                 if let Some(link) = &mut self.link

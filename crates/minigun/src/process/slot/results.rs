@@ -279,7 +279,10 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.shared.gave_up(self.block.stage, failed);
             return Err(Failed);
         }
-        if self.arrival.commit(self.shared).is_err() {
+        let committed = self.arrival.commit(self.shared);
+        // Done only now: in a loop the letter may go round.
+        if committed.is_err() {
+            self.block.queue.done(1);
             self.stats.abandoned(1);
             self.shared.gone();
             return Err(Failed);
