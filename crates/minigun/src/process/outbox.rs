@@ -36,6 +36,8 @@ struct Shared {
 struct Waiting {
     /// An open frame; empty if nothing waits.
     frame: Vec<u8>,
+    /// Long runs that are not in it, in bytes.
+    apart: usize,
     entries: Entries,
     work: Work,
     /// Everything below was dealt with; `told` of it was sent.
@@ -49,6 +51,12 @@ struct Waiting {
     parked: bool,
     /// The other thread could not send: the worker must end.
     broken: bool,
+}
+
+impl Waiting {
+    fn size(&self) -> usize {
+        self.frame.len() + self.apart
+    }
 }
 
 impl Outbox {
@@ -67,7 +75,8 @@ impl Outbox {
         busy: bool,
     ) -> Result<(), Lost> {
         let mut waiting = self.shared.waiting.lock();
-        if !waiting.frame.is_empty() && waiting.frame.len() + out.len() > FRAME_BYTES {
+        let size = out.len();
+        if !waiting.frame.is_empty() && waiting.size() + size > FRAME_BYTES {
             self.shared.send(&mut waiting)?;
         }
         if waiting.frame.is_empty() {
@@ -77,10 +86,12 @@ impl Outbox {
         let code = if outcome.is_ok() { ItemOutcome::Done } else { ItemOutcome::Failed };
         waiting.frame.extend_from_slice(&index.to_le_bytes());
         waiting.frame.push(code as u8);
+        let before = waiting.frame.len();
         protocol::block(&mut waiting.frame, |bytes| match outcome {
             Ok(()) => out.take(bytes),
             Err(failure) => bytes.extend_from_slice(&protocol::encode_failure(&failure)),
         })?;
+        waiting.apart += size.saturating_sub(waiting.frame.len() - before);
         waiting.passed = index + 1;
         Self::look_after(&self.shared, &mut self.has_sender, waiting, busy)
     }
@@ -110,7 +121,7 @@ impl Outbox {
         if waiting.broken {
             return Err(Lost::Io);
         }
-        if waiting.frame.len() > FRAME_BYTES {
+        if waiting.size() > FRAME_BYTES {
             return shared.send(&mut waiting);
         }
         if busy && !waiting.at_risk && !waiting.frame.is_empty() {
@@ -159,6 +170,7 @@ impl Shared {
         frame::seal(&mut out, 0)?;
         self.socket.write_all(&out)?;
         waiting.told = waiting.passed;
+        waiting.apart = 0;
         out.clear();
         if out.capacity() <= 4 * FRAME_BYTES {
             waiting.frame = out;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::results::Left;
 use super::{Slot, Step};
+use crate::apart::{Extent, Place};
 use crate::defaults::{HELD_BYTES, LARGEST_ITEM};
 use crate::failure::{Failure, FailureKind};
 use crate::process::crew::Again;
@@ -138,37 +139,44 @@ impl<T: Send + 'static> Slot<'_, T> {
             let Some(parcel) = parcels.next() else { break };
             protocol::begin_item(&mut out, parcel.number, parcel.attempt());
             let at = out.len() + 4;
-            out.extend_from_slice(&(parcel.bytes().len() as u32).to_le_bytes());
-            out.extend_from_slice(parcel.bytes());
+            let bytes = parcel.bytes();
+            out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+            out.extend_from_slice(&bytes);
+            drop(bytes);
             carried.push((at..out.len(), Ok(parcel)));
         }
         let (before, mut failed) = (carried.len(), Vec::new());
-        while out.len() < HELD_BYTES / 8 || carried.is_empty() {
+        let mut apart = 0;
+        while out.len() + apart < HELD_BYTES / 8 || carried.is_empty() {
             let Some(kept) = items.pop_front() else { break };
             let start = out.len();
             protocol::begin_item(&mut out, kept.number, 1);
             let at = out.len() + 4;
             match self.encode(&kept.item, &mut out) {
-                Ok(()) => carried.push((at..out.len(), Err(kept))),
+                Ok(extents) => {
+                    apart += extents.iter().map(Extent::length).sum::<usize>();
+                    carried.push((at..out.len(), Err((kept, extents))));
+                }
                 Err(failure) => {
                     out.truncate(start);
                     failed.push((kept, failure));
                 }
             }
         }
-        self.pace.encoded(carried.len() - before, out.len());
+        self.pace.encoded(carried.len() - before, out.len() + apart);
         if let Err(error) = frame::seal(&mut out, start) {
             drop(ledger);
             return self.fail(self.zygote_error(error));
         }
-        self.stats.sent_bytes(out.len() as u64);
+        self.stats.sent_bytes((out.len() + apart) as u64);
         let frame = Arc::new(out);
         for (range, what) in carried {
             self.desk.claims.offer(ledger.next());
             ledger.add(match what {
                 Ok(parcel) => parcel.moved(&frame, range),
-                Err(Kept { item, number, .. }) => {
-                    Parcel::new(&frame, range, number, self.block.keeps_items.then_some(item))
+                Err((Kept { item, number, .. }, extents)) => {
+                    let item = self.block.keeps_items.then_some(item);
+                    Parcel::new(&frame, range, number, item).with(extents)
                 }
             });
         }
@@ -198,24 +206,26 @@ impl<T: Send + 'static> Slot<'_, T> {
         Ok(())
     }
 
-    pub(super) fn encode(&mut self, item: &T, out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub(super) fn encode(&mut self, item: &T, out: &mut Vec<u8>) -> Result<Vec<Extent>, Failure> {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
         let (format, wire) = (self.block.settings.format, self.block.wire);
         // The user's `Serialize`: if it panics, that is its item's failure.
-        let mut encoded = guarded(|| (wire.encode)(format, item, out).map_err(codec_failure));
+        let place = self.store.as_ref().map_or(Place::Nowhere, Place::Store);
+        let unchecked = &mut self.unchecked;
+        let mut encoded =
+            guarded(|| wire.encode_checked(format, item, out, place, unchecked).map_err(codec_failure));
+        let apart = encoded.iter().flatten().map(Extent::length).sum::<usize>();
         let length = out.len() - start - 4;
-        if encoded.is_ok() && length > LARGEST_ITEM {
-            let text =
-                format!("the item is {length} bytes long when encoded, more than the {LARGEST_ITEM} allowed");
+        if encoded.is_ok() && length + apart > LARGEST_ITEM {
+            let text = format!(
+                "the item is {} bytes long when encoded, more than the {LARGEST_ITEM} allowed",
+                length + apart
+            );
             encoded = Err(Failure::new(FailureKind::Codec, text));
         }
-        if encoded.is_ok() && self.unchecked > 0 {
-            self.unchecked -= 1;
-            encoded = guarded(|| (wire.check)(format, item, &out[start + 4..]).map_err(codec_failure));
-        }
-        match encoded {
-            Ok(()) => out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes()),
+        match &encoded {
+            Ok(_) => out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes()),
             Err(_) => out.truncate(start),
         }
         encoded

@@ -21,6 +21,7 @@ use super::arrival::Arrival;
 use super::crew::{Desk, SlotCrew};
 use super::link::{Link, Stage};
 use super::pace::Pace;
+use crate::apart::Store;
 use crate::error::Error;
 use crate::failure::Policy;
 use crate::graph::StageId;
@@ -90,6 +91,8 @@ pub(crate) struct Slot<'a, T> {
     meter: Meter,
     /// So long it did, and its worker may say that it waited for input meanwhile; in nanoseconds.
     kept_waiting: u64,
+    /// Where long runs of items are put.
+    store: Option<Arc<Store>>,
     arrival: Arrival,
     letters: Option<Box<dyn Letters<T>>>,
     link: Option<Link>,
@@ -116,7 +119,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         shared: &'a Arc<Shared>,
         processes: &'a Processes,
         (stats, figures): (Arc<StageStats>, &'a WorkerStats),
-        ways: (Arrival, Option<Box<dyn Letters<T>>>),
+        (store, arrival, letters): (Option<Arc<Store>>, Arrival, Option<Box<dyn Letters<T>>>),
     ) -> Self {
         let meter = Meter::new(shared.clock(), Some(figures.state()));
         Slot {
@@ -130,8 +133,9 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             told: false,
             meter,
             kept_waiting: 0,
-            arrival: ways.0,
-            letters: ways.1,
+            store,
+            arrival,
+            letters,
             link: None,
             leaving: None,
             queue_due: None,
@@ -162,6 +166,10 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         drop(self.letters.take());
         self.retired();
         self.waited();
+        if let Some(store) = &self.store {
+            store.clear();
+        }
+        self.arrival.shelf().clear();
         self.arrival.finish(self.shared);
     }
 
