@@ -105,6 +105,12 @@ impl StepCells {
         self.set((before.0 + ins, before.1 + outs, before.2 + nones));
     }
 
+    /// Adds what is committed already, outside of any attempt that came here.
+    pub(crate) fn book(&self, ins: u64, outs: u64, nones: u64) {
+        let now = self.now();
+        self.set((now.0 + ins, now.1 + outs, now.2 + nones));
+    }
+
     fn now(&self) -> (u64, u64, u64) {
         (self.ins.get(), self.outs.get(), self.nones.get())
     }
