@@ -271,7 +271,8 @@ impl<T: Send + 'static> Team<T> {
             Worker { team: self, shared, stats, figures, meter, letters, parcels, completed: 0, finished: 0 };
         let (mut run, mut last) = (Vec::new(), 0);
         loop {
-            let next = match self.queue.pop_until(&mut run, most, attempt.due()) {
+            let got = self.queue.pop_until(&mut run, most, attempt.due(), || worker.flush(&attempt));
+            let next = match got {
                 Pop::Run(first) => {
                     last = first + run.len() as u64 - 1;
                     worker.run(&mut attempt, &mut run, first)
@@ -417,8 +418,6 @@ impl<T: Send + 'static> Worker<'_, T> {
             };
         }
         self.stats.abandoned(run.len() as u64);
-        drop(run);
-        self.flush(attempt);
         next
     }
 
