@@ -339,10 +339,13 @@ impl Journal {
     }
 
     /// Whether everything collected can travel to the program.
+    #[inline]
     pub(crate) fn check_values(&self) -> Result<(), Failure> {
-        if !self.used.get() {
-            return Ok(());
-        }
+        if self.used.get() { self.check_collected() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_collected(&self) -> Result<(), Failure> {
         self.collected.borrow().values().try_for_each(|values| values.encode().map(drop))
     }
 

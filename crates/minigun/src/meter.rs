@@ -257,7 +257,13 @@ impl Meter {
     /// An attempt at an item is over; `true` if it is time to tell the run what was measured.
     #[inline]
     pub(crate) fn item(&mut self) -> bool {
-        self.items += 1;
+        self.items(1)
+    }
+
+    /// As [`item`](Self::item), of so many.
+    #[inline]
+    pub(crate) fn items(&mut self, items: u32) -> bool {
+        self.items += items;
         self.items >= self.group && self.look()
     }
 

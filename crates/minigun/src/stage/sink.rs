@@ -97,6 +97,12 @@ pub(crate) enum Broken {
     Due,
 }
 
+impl From<Stopped> for Broken {
+    fn from(Stopped: Stopped) -> Self {
+        Broken::Stopped
+    }
+}
+
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
         Broken::Failed(failure)
@@ -115,9 +121,20 @@ impl Series<'_> {
         if self.tx.journal.has_values() {
             self.run.settle(&self.tx.journal);
         }
-        published.map_err(|Stopped| Broken::Stopped)?;
+        published?;
         self.number += 1;
         if self.meter.item() { Err(Broken::Due) } else { Ok(()) }
+    }
+
+    /// As [`commit`](Self::commit), of attempts that nothing but this ends, and that recorded nothing.
+    pub(crate) fn commit_all(
+        &mut self,
+        count: u32,
+        publish: impl FnOnce() -> Result<(), Stopped>,
+    ) -> Result<(), Broken> {
+        self.tx.commit_by(publish)?;
+        self.number += u64::from(count);
+        if self.meter.items(count) { Err(Broken::Due) } else { Ok(()) }
     }
 }
 
