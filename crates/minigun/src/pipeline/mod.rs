@@ -34,6 +34,7 @@ use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
 use crate::stats::Totals;
+use crate::timers::Timers;
 use crate::wire::Wire;
 
 use crate::plan::config::Config;
@@ -273,8 +274,12 @@ impl Pipeline {
         self
     }
 
+    /// By what waits go, if not by the system's time.
+    pub(crate) fn go_by(&self, timers: &Arc<Timers>) {
+        self.home.draft.lock().timers = Some(Arc::clone(timers));
+    }
+
     /// Adds what the run opens and closes.
-    #[cfg(feature = "metrics")]
     pub(crate) fn attach(&self, attached: Arc<dyn Attached>) {
         self.home.attach(attached);
     }
