@@ -123,7 +123,11 @@ impl Arrival {
         Ok((number, Ok(())))
     }
 
-    fn take_outputs(&mut self, format: Format, body: &mut Fields<'_>) -> Result<Result<(), Failure>, FrameError> {
+    fn take_outputs(
+        &mut self,
+        format: Format,
+        body: &mut Fields<'_>,
+    ) -> Result<Result<(), Failure>, FrameError> {
         while let Some((exit, bytes)) = protocol::next_output(body)? {
             let Some(arrivals) = self.exits.get_mut(exit as usize) else {
                 return Err(FrameError::Content("an output for an exit that does not exist"));

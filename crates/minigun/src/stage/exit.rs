@@ -11,8 +11,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::edge::check_held;
 use super::attempt::guarded;
+use super::edge::check_held;
 use super::sink::{BoxSink, Broken, Cx, MakeSink, Series, Sink};
 use super::tx::Outlet;
 use crate::defaults;

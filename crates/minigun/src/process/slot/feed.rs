@@ -216,7 +216,12 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     /// Encodes items, each as a block, until one fails or the frame is full. Says where they stand.
-    fn encode(&mut self, items: &[T], out: &mut Vec<u8>, ranges: &mut Vec<Range<u32>>) -> Result<(), Failure> {
+    fn encode(
+        &mut self,
+        items: &[T],
+        out: &mut Vec<u8>,
+        ranges: &mut Vec<Range<u32>>,
+    ) -> Result<(), Failure> {
         let (format, wire) = (self.block.settings.format, self.block.wire);
         let unchecked = &mut self.unchecked;
         let mut end = out.len();

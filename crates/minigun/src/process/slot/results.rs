@@ -1,7 +1,5 @@
 //! In: what a worker sends, and what becomes of each item.
 
-use std::time::Instant;
-
 use super::{Failed, InTurn, Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::{Error, init_error};
@@ -10,9 +8,10 @@ use crate::process::frame::{Fields, FrameError, Kind};
 use crate::process::ledger::{Parcel, Taken};
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome, ResultRun};
-use crate::stage::sink::Broken;
 use crate::stage::letters::{self, Remains};
+use crate::stage::sink::Broken;
 use crate::stage::turns::{Passed, Turns};
+use crate::timers;
 use crate::working::Working;
 
 impl<T: Send + 'static> Slot<'_, T> {
@@ -223,10 +222,16 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// As [`arrived`](Self::arrived), of items with consecutive numbers after their first attempt, one after the
     /// other. Gives how many went on.
-    fn arrived_run(&mut self, number: u64, count: u32, body: &mut Fields<'_>) -> Result<(u64, Step), FrameError> {
+    fn arrived_run(
+        &mut self,
+        number: u64,
+        count: u32,
+        body: &mut Fields<'_>,
+    ) -> Result<(u64, Step), FrameError> {
         let end = number + u64::from(count);
         let format = self.block.settings.format;
-        let (came, outcome) = self.arrival.results(format, body, number..end, (self.shared, &mut self.meter))?;
+        let (came, outcome) =
+            self.arrival.results(format, body, number..end, (self.shared, &mut self.meter))?;
         let step = match outcome {
             Ok(()) => Ok(()),
             Err(Broken::Failed(failure)) => {
@@ -294,7 +299,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             (Verdict::Retry(wait), Left::Again(mut parcel)) => {
                 self.shared.retried(self.block.stage, Some((number, &failure)));
                 parcel.attempts = policy_counts;
-                self.block.crew.put_off(parcel, Instant::now() + wait);
+                self.block.crew.put_off(parcel, timers::now() + wait);
                 Ok(())
             }
             (Verdict::Skip, _) => {
