@@ -190,7 +190,7 @@ fn soak(p: &Pipeline, items: u64) -> (Flow<Parcel>, minigun::Folded<u64>) {
     let [first, rest] = parcels.broadcast();
     let mut rest = rest.broadcast_n(2).into_iter();
     let (Some(second), Some(counted)) = (rest.next(), rest.next()) else { unreachable!("there are two") };
-    let counted = counted.fold("counted", 0, |count, _| count + 1);
+    let counted = counted.fold("count the third copies", 0, |count, _| count + 1);
     let second = second.map("second", |parcel| Parcel { copy: 1, ..parcel });
     let flow = by_fixed_splits(first).merge(by_counted_splits(second, 4));
 

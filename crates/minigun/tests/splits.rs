@@ -140,6 +140,37 @@ fn a_block_may_split_what_it_has() {
     });
 }
 
+/// Every kind of split that stands in a block, on threads inside it.
+#[test]
+fn threads_inside_a_block_may_split_what_they_have() {
+    everywhere(|executor| {
+        let p = Pipeline::new("deeper");
+        let (rest, rests) = p.inlet("rest");
+        let out = p
+            .source("in", 0..120u32)
+            .on(executor, |s| {
+                s.threads(2, |s| {
+                    let (small, large) = s.partition("small?", |n| *n < 90);
+                    large.send_to(&rest);
+                    let mut thirds = small.partition_by_n("thirds", 3, |n| *n as usize % 3);
+                    thirds.pop().unwrap().send_to(&rest);
+                    let [one, two] = thirds.pop().unwrap().round_robin();
+                    two.send_to(&rest);
+                    one.send_to(&rest);
+                    let [one, two] = thirds.pop().unwrap().split_by_key(|n| n % 5);
+                    two.send_to(&rest);
+                    one
+                })
+            })
+            .collect("out");
+        let rests = rests.collect("rests");
+        let mut report = p.run().unwrap();
+        let (out, rests) = (report.take(out), report.take(rests));
+        assert!(!out.is_empty() && out.iter().all(|n| *n < 90 && n % 3 == 0), "{out:?}");
+        assert_eq!(sorted(out.into_iter().chain(rests)), sorted(0..120));
+    });
+}
+
 #[test]
 fn the_least_loaded_branch_gets_the_item() {
     within("least loaded", || {
