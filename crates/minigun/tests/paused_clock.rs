@@ -160,7 +160,11 @@ fn blocks_nested_in_a_worker_process_go_by_the_systems_clock() {
             s.on(minigun::threads(1).retry(2, Backoff::exponential(Duration::from_millis(1), HOUR)), |s| {
                 let tries = std::sync::atomic::AtomicU32::new(0);
                 s.try_map("second time", move |n: u32| {
-                    if tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 { Ok(n) } else { Err("not yet".into()) }
+                    if tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+                        Ok(n)
+                    } else {
+                        Err("not yet".into())
+                    }
                 })
             })
         });

@@ -13,6 +13,8 @@ pub(super) struct Ui {
     pub(super) selected: usize,
     /// How far the graph is moved, in columns and rows.
     pub(super) pan: (i32, i32),
+    /// By hand: until another stage is chosen, it is not moved to show the one that is.
+    pub(super) panned: bool,
     pub(super) workers: usize,
     /// The first failure shown, and its first column.
     pub(super) failures: (usize, usize),
@@ -101,8 +103,10 @@ impl Ui {
         let within =
             |at: usize, by: i32, len: usize| at.saturating_add_signed(by as isize).min(len.saturating_sub(1));
         match self.focus {
-            Pane::Graph => self.pan = (self.pan.0 + x, self.pan.1 + y),
-            Pane::Stages => self.selected = within(self.selected, y, view.stages.len()),
+            Pane::Graph => (self.pan, self.panned) = ((self.pan.0 + x, self.pan.1 + y), true),
+            Pane::Stages => {
+                (self.selected, self.panned) = (within(self.selected, y, view.stages.len()), false);
+            }
             Pane::Workers => self.workers = within(self.workers, y, view.workers.len()),
             Pane::Failures => {
                 self.failures.0 = within(self.failures.0, y, view.failures.len());
