@@ -108,6 +108,15 @@ impl StepCells {
         self.set((before.0 + ins, before.1 + outs, before.2 + nones));
     }
 
+    /// Adds what is committed already, outside of any attempt that came here.
+    pub(crate) fn book(&self, ins: u64, outs: u64, nones: u64) {
+        if !STATISTICS {
+            return;
+        }
+        let now = self.now();
+        self.set((now.0 + ins, now.1 + outs, now.2 + nones));
+    }
+
     fn now(&self) -> (u64, u64, u64) {
         (self.ins.get(), self.outs.get(), self.nones.get())
     }
@@ -336,10 +345,13 @@ impl Journal {
     }
 
     /// Whether everything collected can travel to the program.
+    #[inline]
     pub(crate) fn check_values(&self) -> Result<(), Failure> {
-        if !self.used.get() {
-            return Ok(());
-        }
+        if self.used.get() { self.check_collected() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_collected(&self) -> Result<(), Failure> {
         self.collected.borrow().values().try_for_each(|values| values.encode().map(drop))
     }
 

@@ -263,7 +263,13 @@ impl Meter {
     /// An attempt at an item is over; `true` if it is time to tell the run what was measured.
     #[inline]
     pub(crate) fn item(&mut self) -> bool {
-        self.items += u32::from(STATISTICS);
+        self.items(1)
+    }
+
+    /// As [`item`](Self::item), of so many.
+    #[inline]
+    pub(crate) fn items(&mut self, items: u32) -> bool {
+        self.items += if STATISTICS { items } else { 0 };
         self.items >= self.group && self.look()
     }
 

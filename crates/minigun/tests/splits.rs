@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{EXECUTORS, Event, error_of, everywhere, sorted, under, within};
-use minigun::{Collected, Error, Executor, Flow, Mistake, Pipeline, Report, merge};
+use minigun::{Collected, Executor, Flow, Pipeline, Report, merge};
 
 /// Each branch through a block of its own, to be collected.
 fn collected(branches: impl IntoIterator<Item = Flow<u32>>, executor: Executor) -> Vec<Collected<u32>> {
@@ -235,27 +235,6 @@ fn a_branch_that_gets_nothing_ends_normally_and_one_that_ends_early_loses_nothin
         let mut report = p.run().unwrap();
         assert_eq!(report.take(none).len(), 0);
         assert_eq!(sorted(report.take(b)), sorted((0..40).filter(|n| n % 2 == 1)));
-    });
-}
-
-#[test]
-fn a_split_into_no_branches_is_a_mistake() {
-    within("no branches", || {
-        for split in [0, 1, 2, 3, 4] {
-            let p = Pipeline::new("none");
-            let flow = p.source("in", 0..3u32);
-            let branches = match split {
-                0 => flow.round_robin_n(0),
-                1 => flow.least_loaded_n(0),
-                2 => flow.split_by_key_n(0, |n| *n),
-                3 => flow.partition_by_n("which", 0, |_| 0),
-                _ => flow.broadcast_n(0),
-            };
-            assert!(branches.is_empty());
-            let Error::Wiring { mistakes, .. } = error_of(p) else { panic!("a mistake was expected") };
-            assert!(matches!(mistakes.as_slice(), [Mistake::NoBranches { .. }]), "{mistakes:?}");
-            assert!(mistakes[0].to_string().contains("0 branches: give it at least 1"));
-        }
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -133,9 +134,14 @@ impl<T: Send + 'static> ThreadsNode<T> {
         ThreadsNode { executor: SINGLE, ..Self::instead(queue, block) }
     }
 
-    /// A stage outside any block: one thread, the default policy.
-    pub(crate) fn single(head: &Spot<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
-        let queue = Arc::new(Queue::new(defaults::queue_items::<T>(), false));
+    /// A stage outside any block: one thread, the default policy; its queue holds so many items, if that was configured.
+    pub(crate) fn single(
+        head: &Spot<T>,
+        (stage, name): (StageId, &str),
+        limit: Option<NonZeroUsize>,
+    ) -> (Self, MakeSink<T>) {
+        let limit = limit.map_or_else(defaults::queue_items::<T>, NonZeroUsize::get);
+        let queue = Arc::new(Queue::new(limit, false));
         Self::with(SINGLE, Team::alone(queue, head, stage, name, false))
     }
 
@@ -271,7 +277,8 @@ impl<T: Send + 'static> Team<T> {
             Worker { team: self, shared, stats, figures, meter, letters, parcels, completed: 0, finished: 0 };
         let (mut run, mut last) = (Vec::new(), 0);
         loop {
-            let next = match self.queue.pop_until(&mut run, most, attempt.due()) {
+            let got = self.queue.pop_until(&mut run, most, attempt.due(), || worker.flush(&attempt));
+            let next = match got {
                 Pop::Run(first) => {
                     last = first + run.len() as u64 - 1;
                     worker.run(&mut attempt, &mut run, first)
@@ -417,8 +424,6 @@ impl<T: Send + 'static> Worker<'_, T> {
             };
         }
         self.stats.abandoned(run.len() as u64);
-        drop(run);
-        self.flush(attempt);
         next
     }
 

@@ -216,6 +216,22 @@ fn the_stage_chosen_is_in_sight_in_the_graph_unless_it_was_moved_by_hand() {
 }
 
 #[test]
+fn each_pane_may_have_the_screen_alone() {
+    let mut ui = Ui { zoomed: true, ..Ui::default() };
+    for (pane, title) in [
+        (Pane::Graph, "┏ graph ━"),
+        (Pane::Stages, "┏ stages ━"),
+        (Pane::Workers, "┏ workers 2 ━"),
+        (Pane::Failures, "┏ last failures ━"),
+    ] {
+        ui.focus = pane;
+        let picture = picture(&small(), &ui, (60, 10));
+        assert!(picture.starts_with(title) && picture.matches('┏').count() == 1, "{picture}");
+        assert!(!picture.contains('┌') && picture.contains("RUNNING"), "{picture}");
+    }
+}
+
+#[test]
 fn every_key_of_the_help_changes_what_is_shown_as_it_says() {
     let (view, size) = (deep(), (90, 24));
     let mut ui = Ui::default();
@@ -235,7 +251,8 @@ fn every_key_of_the_help_changes_what_is_shown_as_it_says() {
     changed(&[KeyCode::Char(' ')], "VIEW PAUSED");
     changed(&[KeyCode::Enter], "from");
     changed(&[KeyCode::Char('p')], "under way");
-    // The stage chosen is shown, however far down.
+    changed(&[KeyCode::Char('z')], "┏ stages ━");
+    changed(&[KeyCode::Char('z')], "┌ graph ─");
     changed(&[KeyCode::Tab], "┏ workers");
     changed(&[KeyCode::BackTab], "┏ stages");
     let selected = |ui: &mut Ui, code| {

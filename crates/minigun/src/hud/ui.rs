@@ -9,6 +9,8 @@ pub(super) struct Ui {
     pub(super) focus: Pane,
     pub(super) over: Option<Over>,
     pub(super) paused: bool,
+    /// The pane in focus has the whole screen.
+    pub(super) zoomed: bool,
     /// The stage chosen, by its place.
     pub(super) selected: usize,
     /// How far the graph is moved, in columns and rows.
@@ -69,6 +71,7 @@ impl Ui {
             Action::Details => self.turn(Over::Details),
             Action::Progress => self.turn(Over::Progress),
             Action::Pause => self.paused = !self.paused,
+            Action::Zoom => self.zoomed = !self.zoomed,
             Action::NextPane => self.focus = self.focus.next(1),
             Action::PreviousPane => self.focus = self.focus.next(3),
             Action::Up => self.scroll((0, -1), view),

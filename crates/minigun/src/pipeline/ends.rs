@@ -11,7 +11,7 @@ use super::scope::{Gathers, Scope};
 use crate::error::Error;
 use crate::exec::{ReceiverNode, Tap};
 use crate::failure::Failure;
-use crate::graph::Mistake;
+use crate::graph::{Mistake, StageId};
 use crate::queue::Pop;
 use crate::report::{Outcome, Report, TAKEN};
 use crate::stage::batch::{Batch, Rebatch};
@@ -105,7 +105,8 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        self.dedup(key, HashSet::new)
+        let stage = self.dedup_stage();
+        self.dedup(stage, key, HashSet::new)
     }
 
     /// As [`dedup_by`](Self::dedup_by) in a memory of fixed size, at the price of an error: a new key may be taken for
@@ -123,19 +124,27 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
+        let (stage, name) = self.dedup_stage();
         if !(error > 0.0 && error < 1.0) {
-            self.home.graph(|graph| graph.mistakes.push(Mistake::ErrorRate { error: error.to_string() }));
+            let (stage, error) = (name.clone(), error.to_string());
+            self.home.graph(|graph| graph.mistakes.push(Mistake::ErrorRate { stage, error }));
         }
-        self.dedup(key, move || Bloom::new(keys, error))
+        self.dedup((stage, name), key, move || Bloom::new(keys, error))
+    }
+
+    fn dedup_stage(&self) -> (StageId, String) {
+        self.home.graph(|graph| {
+            let stage = graph.unnamed("dedup_by", None);
+            (stage, graph.name(stage).to_string())
+        })
     }
 
     fn dedup<K: 'static, N: Seen<K> + 'static>(
         self,
+        (stage, name): (StageId, String),
         key: impl Fn(&T) -> K + Send + Sync + 'static,
         make: impl Fn() -> N + Send + Sync + 'static,
     ) -> Flow<T, S> {
-        let stage = self.home.graph(|graph| graph.unnamed("dedup_by", None));
-        let name = self.home.graph(|graph| graph.name(stage).to_string());
         let key = Arc::new(key);
         self.own_thread(stage, &name).step_at(stage, &name, move |_| {
             let (key, mut seen) = (Arc::clone(&key), make());
@@ -148,7 +157,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         })
     }
 
-    fn batch_stage(&self, kind: &'static str, size: usize) -> (crate::graph::StageId, String) {
+    fn batch_stage(&self, kind: &'static str, size: usize) -> (StageId, String) {
         self.home.graph(|graph| {
             let stage = graph.unnamed(kind, None);
             let name = graph.name(stage).to_string();

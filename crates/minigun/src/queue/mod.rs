@@ -151,17 +151,26 @@ impl<T> Queue<T> {
     /// Takes up to `max` ready items into `run`, or one item that is due again; waits until there is
     /// something, or the end.
     pub(crate) fn pop(&self, run: &mut Vec<T>, max: usize) -> Pop<T> {
-        self.pop_until(run, max, None)
+        self.pop_until(run, max, None, || {})
     }
 
-    /// As [`pop`](Self::pop), but when there is nothing at that time it is `Empty`.
-    pub(crate) fn pop_until(&self, run: &mut Vec<T>, max: usize, until: Option<Instant>) -> Pop<T> {
+    /// As [`pop`](Self::pop), but when there is nothing at that time it is `Empty`. Calls `before_wait` if it has to wait.
+    pub(crate) fn pop_until(
+        &self,
+        run: &mut Vec<T>,
+        max: usize,
+        until: Option<Instant>,
+        before_wait: impl FnOnce(),
+    ) -> Pop<T> {
         let mut state = self.state.lock();
-        let (mut announced, mut patience) = (false, Patience::default());
+        let (mut announced, mut patience, mut before_wait) = (false, Patience::default(), Some(before_wait));
         loop {
             match self.take(&mut state, run, max) {
                 Pop::Empty(_) if patience.lasts() => {
                     drop(state);
+                    if let Some(before_wait) = before_wait.take() {
+                        before_wait();
+                    }
                     meter::waiting(Waits::ForInput, || patience.pause());
                     state = self.state.lock();
                 }
@@ -229,7 +238,10 @@ impl<T> Queue<T> {
     /// Whether somebody still has to be called.
     fn attend(&self, state: &State<T>) {
         let attention = state.stopped || state.idle > 0 || !state.events.is_empty();
-        self.attention.store(attention, Ordering::Relaxed);
+        // A store that changes nothing would still take the word from those who publish.
+        if self.attention.load(Ordering::Relaxed) != attention {
+            self.attention.store(attention, Ordering::Relaxed);
+        }
     }
 
     fn take(&self, state: &mut State<T>, run: &mut Vec<T>, max: usize) -> Pop<T> {
