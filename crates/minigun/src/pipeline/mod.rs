@@ -39,7 +39,6 @@ use crate::wire::Wire;
 
 use crate::plan::config::Config;
 use crate::plan::{Executor, Spot};
-#[cfg(feature = "metrics")]
 use crate::run::draft::Attached;
 use crate::run::draft::Draft;
 use home::Home;
