@@ -1,7 +1,7 @@
 //! A program with a live view that panics: the terminal must be as it was, and the message on it.
 //!
-//! It waits for a word in the file that it is given, a pipe: `item` is a panic of one item, which the run survives,
-//! `main` one of the program.
+//! It waits for words in the file that it is given, a pipe: `item` is a panic of one item, which the run survives,
+//! `close` and `open` are for the view, `main` is a panic of the program.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -33,11 +33,14 @@ fn main() {
     })
     .discard();
     let running = p.start().expect("it starts");
-    let _view = running.handle().hud().expect("there is a terminal");
+    let open = || running.handle().hud().expect("there is a terminal");
+    let mut view = Some(open());
     let words = std::env::args().nth(1).expect("a pipe to read words from");
     for word in BufReader::new(File::open(words).expect("the pipe")).lines() {
         match word.expect("a word").as_str() {
             "item" => bad.store(true, Ordering::Relaxed),
+            "close" => drop(view.take()),
+            "open" => view = Some(open()),
             _ => panic!("the program has a defect"),
         }
     }

@@ -200,6 +200,38 @@ fn press(ui: &mut Ui, view: &View, code: KeyCode) -> Effect {
 }
 
 #[test]
+fn the_stage_chosen_is_in_sight_in_the_graph_unless_it_was_moved_by_hand() {
+    let (view, size) = (wide(), (80, 20));
+    let name_in_graph = |ui: &Ui, name: &str| {
+        let picture = picture(&view, ui, size);
+        picture.lines().any(|line| line.split('┃').next().unwrap_or("").contains(&format!("─ {name} ─")))
+    };
+    for (selected, name) in [(0, "route"), (1, "jpeg"), (6, "raw"), (7, "write")] {
+        let mut ui = Ui { selected, ..Ui::default() };
+        assert!(name_in_graph(&ui, name), "{name}");
+        (ui.focus, ui.pan) = (Pane::Graph, (0, 0));
+        ui.act(super::input::Action::Right, &view);
+        assert!(!name_in_graph(&ui, name), "{name} is not brought back");
+    }
+}
+
+#[test]
+fn each_pane_may_have_the_screen_alone() {
+    let mut ui = Ui { zoomed: true, ..Ui::default() };
+    for (pane, title) in [
+        (Pane::Graph, "┏ graph ━"),
+        (Pane::Stages, "┏ stages ━"),
+        (Pane::Workers, "┏ workers 2 ━"),
+        (Pane::Failures, "┏ last failures ━"),
+    ] {
+        ui.focus = pane;
+        let picture = picture(&small(), &ui, (60, 10));
+        assert!(picture.starts_with(title) && picture.matches('┏').count() == 1, "{picture}");
+        assert!(!picture.contains('┌') && picture.contains("RUNNING"), "{picture}");
+    }
+}
+
+#[test]
 fn every_key_of_the_help_changes_what_is_shown_as_it_says() {
     let (view, size) = (deep(), (90, 24));
     let mut ui = Ui::default();
@@ -219,7 +251,8 @@ fn every_key_of_the_help_changes_what_is_shown_as_it_says() {
     changed(&[KeyCode::Char(' ')], "VIEW PAUSED");
     changed(&[KeyCode::Enter], "from");
     changed(&[KeyCode::Char('p')], "under way");
-    // The stage chosen is shown, however far down.
+    changed(&[KeyCode::Char('z')], "┏ stages ━");
+    changed(&[KeyCode::Char('z')], "┌ graph ─");
     changed(&[KeyCode::Tab], "┏ workers");
     changed(&[KeyCode::BackTab], "┏ stages");
     let selected = |ui: &mut Ui, code| {
@@ -237,7 +270,7 @@ fn every_key_of_the_help_changes_what_is_shown_as_it_says() {
     all.into_iter().for_each(|(code, stage)| assert_eq!(selected(&mut ui, code), stage, "{code:?}"));
     // The graph is panned, and no further than to its ends.
     let (view, size) = (wide(), (90, 24));
-    let mut ui = Ui { focus: Pane::Graph, ..Ui::default() };
+    let mut ui = Ui { focus: Pane::Graph, panned: true, ..Ui::default() };
     let first = |ui: &mut Ui, code| {
         press(ui, &view, code);
         let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
@@ -277,7 +310,7 @@ fn a_wide_graph() {
 
 #[test]
 fn a_wide_graph_is_panned() {
-    let ui = Ui { focus: Pane::Graph, pan: (20, 0), ..Ui::default() };
+    let ui = Ui { focus: Pane::Graph, pan: (20, 0), panned: true, ..Ui::default() };
     insta::assert_snapshot!(picture(&wide(), &ui, (80, 24)));
 }
 
@@ -288,7 +321,7 @@ fn a_deep_graph_with_a_loop() {
 
 #[test]
 fn a_deep_graph_is_scrolled_to_its_end_and_no_further() {
-    let ui = Ui { focus: Pane::Graph, pan: (0, 1000), selected: 11, ..Ui::default() };
+    let ui = Ui { focus: Pane::Graph, pan: (0, 1000), panned: true, selected: 11, ..Ui::default() };
     insta::assert_snapshot!(picture(&deep(), &ui, (80, 24)));
 }
 
