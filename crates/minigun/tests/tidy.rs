@@ -170,7 +170,7 @@ const FLOORS: [&[&str]; 13] = [
         "meter",
         "shared_data",
     ],
-    &["error", "wire", "journal", "working", "locked", "events"],
+    &["error", "wire", "journal", "working", "locked", "events", "timers"],
     &["stats", "queue", "in_flight"],
     &["shared"],
     // What a stage does with an item, free of where it runs.

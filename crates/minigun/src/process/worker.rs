@@ -9,7 +9,7 @@ use super::board::{Claims, Slabs};
 use super::frame::{self, Fields, FrameError, Kind, Reader};
 use super::limits;
 use super::outbox::{Lost, Outbox};
-use super::protocol::{self, Work};
+use super::protocol::{self, ItemRun, Work};
 use super::term::Term;
 use crate::apart::{Lent, Shelf};
 use crate::codec::Format;
@@ -150,8 +150,15 @@ impl<T: Send + 'static> WorkerProgram<T> {
             match frame.kind {
                 Kind::Items => {
                     let (mut index, mut items) = (frame.number, Fields(frame.payload));
-                    while !items.is_empty() {
-                        let (at, item) = protocol::next_item(&mut items)?;
+                    let mut run = ItemRun::default();
+                    while run.count > 0 || !items.is_empty() {
+                        if run.count == 0 {
+                            run = protocol::next_items(&mut items)?;
+                        }
+                        let item = items.block()?;
+                        let at = Working::Item { item: run.number, attempt: run.attempt };
+                        run.number += 1;
+                        run.count -= 1;
                         let last = items.is_empty();
                         if claims.claim(index) {
                             if self.timed {
@@ -221,6 +228,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
         (Shelf::new(Some(items)), lent)
     }
 
+    #[inline]
     fn item(
         &self,
         attempt: &mut Attempt<T>,
@@ -228,8 +236,8 @@ impl<T: Send + 'static> WorkerProgram<T> {
         shelf: &mut Shelf,
         at: Working,
     ) -> Result<(), Failure> {
-        let item = guarded(|| (self.wire.decode_apart)(self.format, bytes, shelf).map_err(codec_failure))?;
-        attempt.run(item, at)?;
+        let decode = || (self.wire.decode_apart)(self.format, bytes, shelf).map_err(codec_failure);
+        attempt.run_decoded(decode, at)?;
         if let Some(misuse) = stats::take_misuse() {
             attempt.cx.tx.undo();
             return Err(Failure::new(FailureKind::Error, misuse));
