@@ -339,7 +339,7 @@ impl Flows for Real<'_> {
                     branches.into_iter().zip(places).enumerate().map(|(branch, (flow, place))| {
                         at(flow, *place, format!("{name}.{branch}"), Step::Map(n))
                     });
-                let first = branches.next().unwrap();
+                let Some(first) = branches.next() else { unreachable!("a split has branches") };
                 first.merge(branches.collect::<Vec<_>>())
             }),
             Part::SplitInside(at_, by, place) => {

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::books::balance;
 use super::into_queue;
@@ -27,6 +26,7 @@ use crate::stage::letters::{self, Letters, MakeLetters, Remains};
 use crate::stage::sink::{Broken, Cx, MakeSink};
 use crate::stage::turns::{Passed, Turns};
 use crate::stats::{StageStats, WorkerState, WorkerStats};
+use crate::timers;
 use crate::working::Working;
 
 /// A block's queue and its workers.
@@ -277,7 +277,8 @@ impl<T: Send + 'static> Team<T> {
             Worker { team: self, shared, stats, figures, meter, letters, parcels, completed: 0, finished: 0 };
         let (mut run, mut last) = (Vec::new(), 0);
         loop {
-            let next = match self.queue.pop_until(&mut run, most, attempt.due()) {
+            let got = self.queue.pop_until(&mut run, most, attempt.due(), || worker.flush(&attempt));
+            let next = match got {
                 Pop::Run(first) => {
                     last = first + run.len() as u64 - 1;
                     worker.run(&mut attempt, &mut run, first)
@@ -423,14 +424,12 @@ impl<T: Send + 'static> Worker<'_, T> {
             };
         }
         self.stats.abandoned(run.len() as u64);
-        drop(run);
-        self.flush(attempt);
         next
     }
 
     /// What a step kept goes on, for it is time; the last item that arrived had the number `last`.
     fn ripen(&mut self, attempt: &mut Attempt<T>, last: u64) -> Next {
-        match attempt.ripen(Instant::now()) {
+        match attempt.ripen(timers::now()) {
             Ok(()) => self.let_go(attempt),
             Err(failure) => self.lost(&failure, last),
         }
@@ -517,7 +516,7 @@ impl<T: Send + 'static> Worker<'_, T> {
         match (verdict, again) {
             (Verdict::Retry(wait), Some(item)) => {
                 self.shared.retried(self.team.stage, Some((number, &failure)));
-                self.team.queue.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
+                self.team.queue.again(Kept { item, number, attempts: tried }, timers::now() + wait);
                 Next::On
             }
             (Verdict::Skip, _) => {

@@ -9,10 +9,10 @@ use crate::sync::Mutex;
 use super::flow::Flow;
 use super::scope::{Gathers, Scope};
 use crate::error::Error;
-use crate::exec::ReceiverNode;
+use crate::exec::{ReceiverNode, Tap};
 use crate::failure::Failure;
 use crate::graph::{Mistake, StageId};
-use crate::queue::{Pop, Queue};
+use crate::queue::Pop;
 use crate::report::{Outcome, Report, TAKEN};
 use crate::stage::batch::{Batch, Rebatch};
 use crate::stage::batcher::{Batcher, Batches};
@@ -212,15 +212,16 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        let queue = Arc::new(Queue::new(limit, false));
-        self.home.graph(|graph| {
+        let stage = self.home.graph(|graph| {
             let stage = graph.stage(name, "receiver", None);
             graph.consume(self.spot.id, Some(stage));
+            stage
         });
-        let (node, sink) = ReceiverNode::new(&queue, name);
+        let tap = Tap::new(limit, stage);
+        let (node, sink) = ReceiverNode::new(&tap, name);
         self.home.add(Some(Box::new(node)));
         self.spot.point.attach(sink);
-        Receiver { queue, run: Vec::new().into_iter(), taken: 0 }
+        Receiver { tap, run: Vec::new().into_iter(), taken: 0 }
     }
 }
 
@@ -296,7 +297,7 @@ impl<A, F> Drop for Fold<A, F> {
 
 /// The receiving end of [`Flow::receiver`]: an iterator that ends when the flow has ended.
 pub struct Receiver<T> {
-    queue: Arc<Queue<T>>,
+    tap: Arc<Tap<T>>,
     run: std::vec::IntoIter<T>,
     /// Items of the run that was taken last.
     taken: usize,
@@ -310,10 +311,13 @@ impl<T> Iterator for Receiver<T> {
         if let Some(item) = self.run.next() {
             return Some(item);
         }
-        self.queue.done(std::mem::take(&mut self.taken));
+        self.tap.queue.done(std::mem::take(&mut self.taken));
         let mut run = Vec::new();
-        match self.queue.pop(&mut run, usize::MAX) {
-            Pop::Run(_) => self.taken = run.len(),
+        match self.tap.queue.pop(&mut run, usize::MAX) {
+            Pop::Run(_) => {
+                self.taken = run.len();
+                self.tap.took(run.len());
+            }
             Pop::Again(kept) => return Some(kept.item),
             Pop::End | Pop::Empty(_) | Pop::Rest => return None,
         }
@@ -324,6 +328,6 @@ impl<T> Iterator for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.queue.stop();
+        self.tap.queue.stop();
     }
 }

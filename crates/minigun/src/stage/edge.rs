@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::vec::Drain;
 
-use super::sink::{Cx, Sink};
+use super::sink::{Broken, Cx, Series, Sink};
 use super::tx::Outlet;
 use crate::defaults;
 use crate::failure::Failure;
@@ -62,6 +63,19 @@ impl<T> Edge<T> {
 impl<T> Sink<T> for EdgeSink<T> {
     fn push(&mut self, item: T) -> Result<(), Failure> {
         self.0.push(item)
+    }
+
+    /// No user code runs between two items, so that they are published together.
+    fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        let mut count = 0;
+        for item in run {
+            if let Err(item) = self.0.try_push(item) {
+                self.0.push(item)?;
+                self.0.publish()?;
+            }
+            count += 1;
+        }
+        series.commit_all(count, || self.0.publish())
     }
 
     fn edge(&self) -> Option<Rc<Edge<T>>> {

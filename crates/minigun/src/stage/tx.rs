@@ -148,7 +148,9 @@ impl Tx {
     /// As [`commit`](Self::commit), by who knows the way out.
     #[inline]
     pub(crate) fn commit_by(&self, publish: impl FnOnce() -> Result<(), Stopped>) -> Result<(), Stopped> {
-        self.unsettled.set(false);
+        if self.unsettled.get() {
+            self.unsettled.set(false);
+        }
         self.journal.commit();
         publish()
     }
