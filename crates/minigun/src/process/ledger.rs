@@ -81,7 +81,10 @@ enum Entry<T> {
     /// Dealt with, or taken back.
     Gone,
     /// On its first way, and not kept but in its frame: where there, and how long it is.
-    New { at: u32, length: u32 },
+    New {
+        at: u32,
+        length: u32,
+    },
     Parcel(Box<Parcel<T>>),
 }
 
@@ -120,7 +123,14 @@ impl<T> Taken<T> {
 
 impl<T> Default for Ledger<T> {
     fn default() -> Self {
-        Ledger { base: 0, entries: VecDeque::new(), frames: VecDeque::new(), live: 0, bytes: 0, spare: Vec::new() }
+        Ledger {
+            base: 0,
+            entries: VecDeque::new(),
+            frames: VecDeque::new(),
+            live: 0,
+            bytes: 0,
+            spare: Vec::new(),
+        }
     }
 }
 

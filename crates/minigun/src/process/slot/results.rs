@@ -10,8 +10,8 @@ use crate::process::frame::{Fields, FrameError, Kind};
 use crate::process::ledger::{Parcel, Taken};
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome, ResultRun};
-use crate::stage::sink::Broken;
 use crate::stage::letters::{self, Remains};
+use crate::stage::sink::Broken;
 use crate::stage::turns::{Passed, Turns};
 use crate::working::Working;
 
@@ -223,14 +223,21 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// As [`arrived`](Self::arrived), of items with consecutive numbers after their first attempt, one after the
     /// other. Gives how many went on.
-    fn arrived_run(&mut self, number: u64, count: u32, body: &mut Fields<'_>) -> Result<(u64, Step), FrameError> {
+    fn arrived_run(
+        &mut self,
+        number: u64,
+        count: u32,
+        body: &mut Fields<'_>,
+    ) -> Result<(u64, Step), FrameError> {
         let end = number + u64::from(count);
         let format = self.block.settings.format;
-        let (came, outcome) = self.arrival.results(format, body, number..end, (self.shared, &mut self.meter))?;
+        let (came, outcome) =
+            self.arrival.results(format, body, number..end, (self.shared, &mut self.meter))?;
         let step = match outcome {
             Ok(()) => Ok(()),
             Err(Broken::Failed(failure)) => {
                 self.stats.abandoned(end - came - 1);
+                self.block.queue.done((end - came - 1) as usize);
                 self.refused(came, 1, &failure)
             }
             Err(Broken::Stopped | Broken::Due) => self.cut_off(end - came),
