@@ -27,6 +27,7 @@ use minigun_os::Event;
 use crate::gate::{Admitted, Gate};
 use crate::in_flight::InFlight;
 use crate::sync::{Condvar, Mutex};
+use crate::timers;
 use in_loop::Joined;
 use patience::Patience;
 pub(crate) use sender::{Hold, Sender};
@@ -185,12 +186,12 @@ impl<T> Queue<T> {
                     announced = true;
                 }
                 Pop::Empty(due) => {
-                    if until.is_some_and(|until| until <= Instant::now()) {
+                    if until.is_some_and(|until| until <= timers::now()) {
                         return Pop::Empty(due);
                     }
                     state.idle += 1;
                     meter::waiting(Waits::ForInput, || match due.into_iter().chain(until).min() {
-                        Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
+                        Some(due) => drop(timers::wait_until(&self.not_empty, &mut state, due)),
                         None => self.not_empty.wait(&mut state),
                     });
                     // Whose call it was does not matter: one that woke by itself answers for another.
@@ -254,7 +255,7 @@ impl<T> Queue<T> {
             return Pop::End;
         }
         let due = state.later.peek().map(|later| later.due);
-        if due.is_some_and(|due| state.hurried || due <= Instant::now())
+        if due.is_some_and(|due| state.hurried || due <= timers::now())
             && let Some(later) = state.later.pop()
         {
             state.out += 1;
@@ -269,7 +270,7 @@ impl<T> Queue<T> {
         if max > 0
             && let Some(gate) = &mut state.gate
         {
-            max = match gate.admit(first, max, state.hurried, Instant::now()) {
+            max = match gate.admit(first, max, state.hurried, timers::now()) {
                 Admitted::Some(count) => count,
                 Admitted::NotBefore(time) => return Pop::Empty(Some(due.map_or(time, |due| due.min(time)))),
                 Admitted::Shut => return Pop::Empty(due),
@@ -409,6 +410,11 @@ impl<T> Queue<T> {
         let mut state = self.state.lock();
         state.hurried = true;
         self.wake_all(&mut state);
+    }
+
+    /// The time was moved: something may be due.
+    pub(crate) fn look(&self) {
+        self.wake_all(&mut self.state.lock());
     }
 
     /// Takes no more from senders; what is queued can still be taken.

@@ -124,6 +124,12 @@ impl<T> Outlet for Edge<T> {
         sent
     }
 
+    #[inline]
+    fn offer(&self) -> Result<bool, Stopped> {
+        self.sender.publish()?;
+        Ok(!self.behind.get())
+    }
+
     fn flush(&self) {
         self.sender.flush();
     }

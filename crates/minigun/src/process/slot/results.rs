@@ -1,7 +1,5 @@
 //! In: what a worker sends, and what becomes of each item.
 
-use std::time::Instant;
-
 use super::{Failed, InTurn, Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::{Error, init_error};
@@ -13,6 +11,7 @@ use crate::process::protocol::{self, ItemOutcome, ResultRun};
 use crate::stage::letters::{self, Remains};
 use crate::stage::sink::Broken;
 use crate::stage::turns::{Passed, Turns};
+use crate::timers;
 use crate::working::Working;
 
 impl<T: Send + 'static> Slot<'_, T> {
@@ -301,7 +300,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             (Verdict::Retry(wait), Left::Again(mut parcel)) => {
                 self.shared.retried(self.block.stage, Some((number, &failure)));
                 parcel.attempts = policy_counts;
-                self.block.crew.put_off(parcel, Instant::now() + wait);
+                self.block.crew.put_off(parcel, timers::now() + wait);
                 Ok(())
             }
             (Verdict::Skip, _) => {
