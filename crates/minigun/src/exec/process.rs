@@ -94,6 +94,10 @@ impl<T: Send + 'static> ProcessNode<T> {
             turns: placement.settings.ordered.then(Turns::new),
         });
         launch.shared.on_stop_hurry(&slots);
+        let direct = Arc::downgrade(&slots);
+        queue.ask_instead(Box::new(move |event| {
+            direct.upgrade().is_some_and(|slots| slots.send_directly(event))
+        }));
         let stats = launch.shared.stats(self.block.stage);
         stats.queued_in(self.lanes.limit(), Arc::downgrade(&slots) as _);
         let mut hands = Vec::new();

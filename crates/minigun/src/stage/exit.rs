@@ -202,13 +202,7 @@ impl WireOut {
     /// Moves what is held back to the end of `into`.
     #[inline]
     pub(crate) fn take(&self, into: &mut Vec<u8>) {
-        let mut buffer = self.buffer.borrow_mut();
-        into.extend_from_slice(&buffer);
-        buffer.clear();
-        // What one large item needed is given back.
-        if buffer.capacity() > KEPT {
-            *buffer = Vec::new();
-        }
+        into.append(&mut self.buffer.borrow_mut());
     }
 
     #[inline]
@@ -216,9 +210,6 @@ impl WireOut {
         self.buffer.borrow().len()
     }
 }
-
-/// Room for outputs that is kept from one item to the next, in bytes.
-const KEPT: usize = 1 << 20;
 
 impl Outlet for WireOut {
     fn mark(&self) -> usize {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::results::Left;
-use super::{Slot, Step};
+use super::{Slot, SlotBlock, Step};
 use crate::defaults::{HELD_BYTES, LARGEST_ITEM};
 use crate::failure::{Failure, FailureKind};
 use crate::process::crew::Again;
@@ -149,7 +149,8 @@ impl<T: Send + 'static> Slot<'_, T> {
             while items.len() > 0 && (out.len() < FRAME_LIMIT || carried.len() + new == 0) {
                 let run = protocol::begin_items(&mut out, number, 1);
                 let mut ranges = Vec::with_capacity(items.len());
-                let outcome = self.encode(items.as_slice(), &mut out, &mut ranges);
+                let outcome =
+                    encode(self.block, &mut self.unchecked, items.as_slice(), &mut out, &mut ranges);
                 protocol::end_items(&mut out, run, ranges.len() as u32);
                 let of_run = items.by_ref().take(ranges.len());
                 // Items that nobody will want are dropped here.
@@ -214,46 +215,47 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         Ok(())
     }
+}
 
-    /// Encodes items, each as a block, until one fails or the frame is full. Says where they stand.
-    fn encode(
-        &mut self,
-        items: &[T],
-        out: &mut Vec<u8>,
-        ranges: &mut Vec<Range<u32>>,
-    ) -> Result<(), Failure> {
-        let (format, wire) = (self.block.settings.format, self.block.wire);
-        let unchecked = &mut self.unchecked;
-        let mut end = out.len();
-        // The user's `Serialize`: if it panics, that is its item's failure.
-        let encoded = guarded(|| {
-            for item in items {
-                let start = out.len();
-                out.extend_from_slice(&[0; 4]);
-                (wire.encode)(format, item, out).map_err(codec_failure)?;
-                let length = out.len() - start - 4;
-                if length > LARGEST_ITEM {
-                    let text = format!(
-                        "the item is {length} bytes long when encoded, more than the {LARGEST_ITEM} allowed"
-                    );
-                    return Err(Failure::new(FailureKind::Codec, text));
-                }
-                if *unchecked > 0 {
-                    *unchecked -= 1;
-                    (wire.check)(format, item, &out[start + 4..]).map_err(codec_failure)?;
-                }
-                out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
-                end = out.len();
-                ranges.push(start as u32 + 4..end as u32);
-                if end >= FRAME_LIMIT {
-                    break;
-                }
+/// Encodes items, each as a block, until one fails or the frame is full. Says where they stand. So many as are
+/// `unchecked` are read once more.
+pub(super) fn encode<T>(
+    block: &SlotBlock<T>,
+    unchecked: &mut u32,
+    items: &[T],
+    out: &mut Vec<u8>,
+    ranges: &mut Vec<Range<u32>>,
+) -> Result<(), Failure> {
+    let (format, wire) = (block.settings.format, block.wire);
+    let mut end = out.len();
+    // The user's `Serialize`: if it panics, that is its item's failure.
+    let encoded = guarded(|| {
+        for item in items {
+            let start = out.len();
+            out.extend_from_slice(&[0; 4]);
+            (wire.encode)(format, item, out).map_err(codec_failure)?;
+            let length = out.len() - start - 4;
+            if length > LARGEST_ITEM {
+                let text = format!(
+                    "the item is {length} bytes long when encoded, more than the {LARGEST_ITEM} allowed"
+                );
+                return Err(Failure::new(FailureKind::Codec, text));
             }
-            Ok(())
-        });
-        out.truncate(end);
-        encoded
-    }
+            if *unchecked > 0 {
+                *unchecked -= 1;
+                (wire.check)(format, item, &out[start + 4..]).map_err(codec_failure)?;
+            }
+            out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+            end = out.len();
+            ranges.push(start as u32 + 4..end as u32);
+            if end >= FRAME_LIMIT {
+                break;
+            }
+        }
+        Ok(())
+    });
+    out.truncate(end);
+    encoded
 }
 
 /// Encoded items beyond this many bytes go into the next frame.

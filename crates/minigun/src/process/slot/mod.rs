@@ -1,12 +1,13 @@
 //! One worker slot, seen from the program: a thread that feeds its worker, takes its results, and replaces it
 //! when it dies.
 //!
-//! `feed` is the way out, `results` the way in, `death` the worker's end.
+//! `feed` is the way out, `results` the way in, `door` a short way out, `death` the worker's end.
 //!
 //! The thread never waits for one thing alone: it polls the worker's socket and the event by which the queue
 //! and the other slots call it.
 
 mod death;
+mod door;
 mod feed;
 mod results;
 
@@ -35,6 +36,7 @@ use crate::stats::{Backlog, StageStats, WorkerState, WorkerStats};
 use crate::timers::{self, Look};
 use crate::wire::WireFns;
 use death::Leaving;
+pub(crate) use door::Door;
 
 /// What the slots of one block know of it.
 pub(crate) struct SlotBlock<T> {
@@ -90,7 +92,7 @@ pub(crate) struct Slot<'a, T> {
     shared: &'a Arc<Shared>,
     processes: &'a Processes,
     stats: Arc<StageStats>,
-    figures: &'a WorkerStats,
+    figures: &'a Arc<WorkerStats>,
     /// The present worker's begin was told.
     told: bool,
     /// Waiting for room behind the block is done by this thread.
@@ -122,7 +124,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         desk: (usize, &'a Desk<T>),
         shared: &'a Arc<Shared>,
         processes: &'a Processes,
-        (stats, figures): (Arc<StageStats>, &'a WorkerStats),
+        (stats, figures): (Arc<StageStats>, &'a Arc<WorkerStats>),
         ways: (Arrival, Option<Box<dyn Letters<T>>>),
     ) -> Self {
         let meter = Meter::new(shared.clock(), Some(figures.state()));
@@ -280,14 +282,16 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         };
         let until = [deadline, due, self.fork_due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        self.open_door();
         let polled = {
             let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];
             if let Some(link) = &self.link {
                 let interest = if link.has_outgoing() { Interest::Both } else { Interest::Read };
-                watches.push(Watch::new(link.socket(), interest));
+                watches.push(Watch::new(&**link.socket(), interest));
             }
             poll(&mut watches, timeout)
         };
+        self.shut_door();
         let cleared = self.desk.event.clear();
         self.desk.idle.store(false, Ordering::SeqCst);
         match polled.and_then(|ready| cleared.map(|_| ready)) {

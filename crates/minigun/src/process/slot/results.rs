@@ -236,6 +236,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             Ok(()) => Ok(()),
             Err(Broken::Failed(failure)) => {
                 self.stats.abandoned(end - came - 1);
+                self.block.queue.done((end - came - 1) as usize);
                 self.refused(came, 1, &failure)
             }
             Err(Broken::Stopped | Broken::Due) => self.cut_off(end - came),
