@@ -22,6 +22,7 @@ use super::arrival::Arrival;
 use super::crew::{Desk, SlotCrew};
 use super::link::{Link, Stage};
 use super::pace::Pace;
+use crate::apart::Store;
 use crate::error::Error;
 use crate::failure::Policy;
 use crate::graph::StageId;
@@ -99,6 +100,8 @@ pub(crate) struct Slot<'a, T> {
     meter: Meter,
     /// So long it did, and its worker may say that it waited for input meanwhile; in nanoseconds.
     kept_waiting: u64,
+    /// Where long runs of items are put.
+    store: Option<Arc<Store>>,
     arrival: Arrival,
     letters: Option<Box<dyn Letters<T>>>,
     link: Option<Link>,
@@ -116,6 +119,14 @@ pub(crate) struct Slot<'a, T> {
 /// The slot cannot go on; the run has been failed.
 struct Failed;
 
+/// How a slot's items go to its worker and what came of them goes on.
+pub(crate) struct Ways<T> {
+    /// Where long runs of the items stand, if there is such a place.
+    pub(crate) store: Option<Arc<Store>>,
+    pub(crate) arrival: Arrival,
+    pub(crate) letters: Option<Box<dyn Letters<T>>>,
+}
+
 type Step<R = ()> = Result<R, Failed>;
 
 impl<'a, T: Send + 'static> Slot<'a, T> {
@@ -125,7 +136,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         shared: &'a Arc<Shared>,
         processes: &'a Processes,
         (stats, figures): (Arc<StageStats>, &'a Arc<WorkerStats>),
-        ways: (Arrival, Option<Box<dyn Letters<T>>>),
+        Ways { store, arrival, letters }: Ways<T>,
     ) -> Self {
         let meter = Meter::new(shared.clock(), Some(figures.state()));
         Slot {
@@ -139,8 +150,9 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             told: false,
             meter,
             kept_waiting: 0,
-            arrival: ways.0,
-            letters: ways.1,
+            store,
+            arrival,
+            letters,
             link: None,
             leaving: None,
             queue_due: None,
@@ -171,6 +183,10 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         drop(self.letters.take());
         self.retired();
         self.waited();
+        if let Some(store) = &self.store {
+            store.clear();
+        }
+        self.arrival.shelf().clear();
         self.arrival.finish(self.shared);
     }
 
