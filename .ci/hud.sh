@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
 # The live view on a real terminal (tmux), driven by keys and checked from the captured screen.
 #
-#   .ci/hud.sh PROGRAM     the example `hud`, built
+#   .ci/hud.sh PROGRAM PANICS     the example `hud` and .ci/hud_panics.rs, built
 #
 # Every wait is for something to appear on the screen, with a bound beyond which the check fails.
 set -euo pipefail
 
 program=$(realpath "$1")
+panics=$(realpath "$2")
 socket="minigun-hud-$$"
+words=$(mktemp -u)
+mkfifo "$words"
 tmux() { command tmux -L "$socket" -f /dev/null "$@"; }
 # What a failed check leaves is ended: the terminal, and by its number what ran there.
 cleanup() {
     local pid
     pid=$(pid_of_program) && kill -KILL "$pid"
+    pid=$(pgrep -o -f "^$panics ") && kill -KILL "$pid"
+    rm -f "$words"
     tmux kill-server
 } 2>/dev/null
 trap 'cleanup || true' EXIT
@@ -84,6 +89,7 @@ step "at 60x10 the panes find room, and tab shows the others"
 tmux resize-window -t view -x 60 -y 10
 shows '^┌ graph.*stages ━+┓$'; shows 'RUNNING  hud .*\? help'
 keys Tab; shows '┏ workers'; keys Tab; shows '┏ last failures'; keys Tab; shows '┏ graph'
+keys z; hides '━ stages|─ stages'; shows '┏ graph ━{50}'; keys z; shows '┌ stages'
 keys Down; keys Down; keys Down; shows '↑'
 tmux resize-window -t view -x 110 -y 34
 shows '┏ graph'; shows '─ store ─'
@@ -101,6 +107,14 @@ kill -INT "$(pid_of_program)"; shows 'prompt>$'; is_given_back
 step "SIGTERM gives the terminal back, and ends the program as ever"
 keys 'clear' Enter; keys "$program; echo code \$?" Enter; shows 'RUNNING  hud'
 kill -TERM "$(pid_of_program)"; shows '^code 143'; is_given_back
+
+step "after a caught panic the view comes back, also after it was closed and opened again; after one of the program the terminal is given back, with the message"
+keys 'clear' Enter; keys "$panics $words; echo code \$?" Enter; shows 'RUNNING  panics'
+exec 3<>"$words"
+echo item >&3; shows 'skipped [0-9]+ of work: .*one item is bad'; shows 'RUNNING  panics'
+echo close >&3; hides 'RUNNING'; echo open >&3; shows 'RUNNING  panics'; shows 'skipped [0-9]+ of work'
+echo main >&3; shows 'the program has a defect'; shows '^code 101'; hides 'RUNNING'; is_given_back
+exec 3>&-
 
 step "q and y stop the run, and what was in flight is finished"
 keys 'clear' Enter; keys "$program; echo code \$?" Enter; shows 'RUNNING  hud'

@@ -103,6 +103,10 @@ pub(crate) const GOALS: &[Goal] = goals! {
         |of| of.value("10^7 items: minigun, processes, program") => of.value("10^5 items: minigun, processes, program");
     "memory" "threads, 10^7 items: 16 MB" AtMost(1.0)
         |of| of.value("10^7 items: minigun, threads, program") => Some(16.0);
+    "statistics" "3 threads: a build without them" AtMost(1.03)
+        |of| of.value("3 threads: minigun, processor") => of.value("3 threads: without statistics, processor");
+    "statistics" "1 thread: a build without them" AtMost(1.03)
+        |of| of.value("1 thread: minigun, processor") => of.value("1 thread: without statistics, processor");
     "crash" "undisturbed" AtLeast(0.75)
         |of| of.value("minigun, a kill every 20 ms") => of.value("minigun, undisturbed");
 };

@@ -96,5 +96,5 @@ impl Results {
 
 /// The names that turns give to values, as they stand behind a contestant's.
 fn is_value(rest: &str) -> bool {
-    [", median", ", p99", ", program", ", largest worker"].contains(&rest)
+    [", median", ", p99", ", program", ", largest worker", ", processor", ", clock"].contains(&rest)
 }

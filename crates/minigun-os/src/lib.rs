@@ -12,6 +12,7 @@
 //! | [`disposition`] | what a signal does in this process |
 //! | [`ring`] | items between two threads, in transactions |
 //! | [`LightFence`], [`heavy_fence`] | a fence whose cost is paid by the side that is about to sleep |
+//! | [`biased`] | a lock that one side takes all the time, for next to nothing |
 //! | [`procfs`] | what `/proc` says about threads, descriptors, children and memory |
 //!
 //! A descriptor value belongs to the process that made it. In a forked child it goes on working (the child
@@ -26,6 +27,7 @@
 //! everything that would make a process, a descriptor or a mapping returns [`std::io::ErrorKind::Unsupported`].
 #![warn(missing_docs)]
 
+mod biased;
 mod disposition;
 mod ending;
 mod oom;
@@ -42,6 +44,7 @@ mod stub;
 #[cfg(not(all(target_os = "linux", not(minigun_no_fork))))]
 use stub as system;
 
+pub use biased::{BiasedGuard, BiasedGuest, BiasedOwner, biased};
 pub use disposition::{Disposition, disposition};
 pub use ending::{Ending, Reaped};
 pub use oom::OomKills;

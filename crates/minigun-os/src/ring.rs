@@ -106,6 +106,18 @@ impl<T> RingWriter<T> {
         self.written.get().wrapping_sub(self.published.get())
     }
 
+    /// How many items were ever written and not taken back; it wraps around.
+    #[inline]
+    pub fn written(&self) -> usize {
+        self.written.get()
+    }
+
+    /// How many items were ever published; it wraps around.
+    #[inline]
+    pub fn published(&self) -> usize {
+        self.published.get()
+    }
+
     /// Lets the reader see everything written.
     #[inline]
     pub fn publish(&self) {

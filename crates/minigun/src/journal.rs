@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::failure::FailedItem;
 use crate::failure::Failure;
 use crate::graph::StageId;
-use crate::meter::Timing;
+use crate::meter::{STATISTICS, Timing};
 use crate::working::{AttemptId, Working};
 
 /// One worker's journal.
@@ -98,11 +98,23 @@ impl StepCells {
     /// The running attempt adds to the figures.
     #[inline]
     pub(crate) fn add(&self, journal: &Journal, ins: u64, outs: u64, nones: u64) {
+        if !STATISTICS {
+            return;
+        }
         let (before, attempt) = (self.now(), journal.attempt.get());
         if self.reached_by.replace(attempt) != attempt {
             self.before.set(before);
         }
         self.set((before.0 + ins, before.1 + outs, before.2 + nones));
+    }
+
+    /// Adds what is committed already, outside of any attempt that came here.
+    pub(crate) fn book(&self, ins: u64, outs: u64, nones: u64) {
+        if !STATISTICS {
+            return;
+        }
+        let now = self.now();
+        self.set((now.0 + ins, now.1 + outs, now.2 + nones));
     }
 
     fn now(&self) -> (u64, u64, u64) {
@@ -333,10 +345,13 @@ impl Journal {
     }
 
     /// Whether everything collected can travel to the program.
+    #[inline]
     pub(crate) fn check_values(&self) -> Result<(), Failure> {
-        if !self.used.get() {
-            return Ok(());
-        }
+        if self.used.get() { self.check_collected() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_collected(&self) -> Result<(), Failure> {
         self.collected.borrow().values().try_for_each(|values| values.encode().map(drop))
     }
 

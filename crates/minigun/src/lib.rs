@@ -101,6 +101,7 @@ mod stage;
 mod stats;
 mod sync;
 pub mod testing;
+mod timers;
 mod wire;
 mod working;
 

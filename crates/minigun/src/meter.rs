@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
+/// Whether anything is counted and measured for statistics. Only the benchmark of what that costs is built without.
+pub(crate) const STATISTICS: bool = !cfg!(minigun_no_statistics);
+
 /// Where times are read.
 #[derive(Clone)]
 pub(crate) enum Clock {
@@ -88,6 +91,9 @@ thread_local! {
 
 /// Runs `wait`, which blocks: the worker on this thread, if there is one, waits meanwhile.
 pub(crate) fn waiting<R>(what: Waits, wait: impl FnOnce() -> R) -> R {
+    if !STATISTICS {
+        return wait();
+    }
     let begun = HERE.with(|here| {
         let begun = here.clock.borrow().as_ref().map(Clock::nanos)?;
         let state = match what {
@@ -257,12 +263,21 @@ impl Meter {
     /// An attempt at an item is over; `true` if it is time to tell the run what was measured.
     #[inline]
     pub(crate) fn item(&mut self) -> bool {
-        self.items += 1;
+        self.items(1)
+    }
+
+    /// As [`item`](Self::item), of so many.
+    #[inline]
+    pub(crate) fn items(&mut self, items: u32) -> bool {
+        self.items += if STATISTICS { items } else { 0 };
         self.items >= self.group && self.look()
     }
 
     /// Looks at the clock; `true` as [`item`](Self::item).
     fn look(&mut self) -> bool {
+        if !STATISTICS {
+            return false;
+        }
         let now = self.clock.nanos();
         let (for_input, for_room) = HERE.with(|here| (here.for_input.take(), here.for_room.take()));
         let busy = now.saturating_sub(self.looked).saturating_sub(for_input + for_room);
@@ -320,7 +335,7 @@ impl Sampler {
     /// Runs `call`; what was measured goes to `tell`. The last few short calls of a worker may go uncounted.
     #[inline]
     pub(crate) fn call<R>(&mut self, call: impl FnOnce() -> R, tell: impl FnOnce(Timing)) -> R {
-        self.calls += 1;
+        self.calls += u32::from(STATISTICS);
         if self.calls < self.every {
             return call();
         }

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use minigun_os::{Flag, Pid};
 
@@ -22,6 +22,7 @@ use crate::locked;
 use crate::meter::Clock;
 use crate::queue::Queue;
 use crate::stats::{self, StageStats, Stages, Totals, WorkerState, WorkerStats};
+use crate::timers::{self, Look, Timers};
 
 /// One run of one pipeline.
 pub(crate) struct Shared {
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     totals: Arc<Totals>,
     limits: Limits,
     clock: Clock,
+    /// By which waits go, if it is not the system's time.
+    timers: Option<Arc<Timers>>,
     stages: Stages,
     names: Vec<String>,
     bus: Arc<Bus>,
@@ -74,8 +77,14 @@ impl<T: Send> Halt for Queue<T> {
 }
 
 /// What need not wait for its next attempt once producers should end.
-pub(crate) trait Hurry: Send + Sync {
+pub(crate) trait Hurry: Look {
     fn hurry(&self);
+}
+
+impl<T: Send> Look for Queue<T> {
+    fn look(&self) {
+        Queue::look(self);
+    }
 }
 
 impl<T: Send> Hurry for Queue<T> {
@@ -95,6 +104,13 @@ impl<H: Hurry> Halt for Hurried<H> {
     }
 }
 
+impl Look for Shared {
+    fn look(&self) {
+        let _guard = self.halting_lock.lock();
+        self.halting.notify_all();
+    }
+}
+
 impl Shared {
     pub(crate) fn new(
         name: String,
@@ -102,13 +118,15 @@ impl Shared {
         names: Vec<String>,
         limits: Limits,
         clock: Clock,
+        timers: Option<Arc<Timers>>,
     ) -> Arc<Self> {
-        Arc::new(Shared {
+        let shared = Arc::new(Shared {
             name,
             run: random(),
             totals,
             limits,
             clock,
+            timers,
             stages: names.iter().map(|_| Arc::new(StageStats::default())).collect(),
             names,
             bus: Bus::new(),
@@ -127,7 +145,9 @@ impl Shared {
             halting: Condvar::new(),
             halting_lock: Mutex::new(()),
             spread: AtomicU32::new(0x9E37_79B9),
-        })
+        });
+        shared.looks(&shared);
+        shared
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -149,6 +169,21 @@ impl Shared {
     /// The clock by which times are measured.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// By which waits of the run's threads go, if it is not the system's time.
+    pub(crate) fn timers(&self) -> Option<&Arc<Timers>> {
+        self.timers.as_ref()
+    }
+
+    /// It looks again when a test moved the time.
+    fn looks<L: Look + 'static>(&self, waiting: &Arc<L>) {
+        if let Some(timers) = &self.timers
+            && !minigun_os::in_worker()
+        {
+            let waiting: Weak<L> = Arc::downgrade(waiting);
+            timers.tell(waiting);
+        }
     }
 
     pub(crate) fn totals(&self) -> &Arc<Totals> {
@@ -299,8 +334,9 @@ impl Shared {
         }
     }
 
-    /// What waits there for another attempt is due when producers should end.
+    /// What waits there for another attempt is due when producers should end, or when its time has come.
     pub(crate) fn on_stop_hurry<H: Hurry + 'static>(&self, waiting: &Arc<H>) {
+        self.looks(waiting);
         self.on_stop(Arc::new(Hurried(Arc::downgrade(waiting))));
     }
 
@@ -448,10 +484,10 @@ impl Shared {
     /// the run was halted.
     pub(crate) fn wait_for_stop(self: &Arc<Self>, time: Duration) -> bool {
         self.hear_stop();
-        let until = Instant::now() + time;
+        let until = timers::now() + time;
         let mut guard = self.halting_lock.lock();
         while !self.is_halted() && !self.is_stopping() {
-            if self.halting.wait_until(&mut guard, until) {
+            if timers::wait_until(&self.halting, &mut guard, until) {
                 break;
             }
         }

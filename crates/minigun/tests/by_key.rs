@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use common::{Event, error_of, sorted, under, within, worker};
-use minigun::{Backoff, Dead, Error, Executor, Mistake, Pipeline, StopCause, processes, threads};
+use common::{Event, sorted, under, within, worker};
+use minigun::{Backoff, Dead, Executor, Pipeline, StopCause, processes, threads};
 
 /// Every executor whose workers serve many items.
 const POOLS: [&str; 5] = ["inline", "threads:1", "threads:4", "processes:1", "processes:3"];
@@ -216,31 +216,5 @@ fn a_stop_finishes_what_waits_in_every_lane() {
         let figures = report.stage("work").unwrap().figures;
         assert_eq!(report.take(count), figures.items_in);
         assert_eq!(figures.abandoned, 0);
-    });
-}
-
-#[test]
-fn workers_that_serve_one_item_each_cannot_keep_a_key() {
-    within("fresh", || {
-        let p = Pipeline::new("fresh");
-        let executor: Executor = "process_per_batch:2".parse().unwrap();
-        p.source("in", 0..3u32).on(executor.place().by_key(|n: &u32| *n), |s| s.consumer("work", drop));
-        let Error::Wiring { mistakes, .. } = error_of(p) else { panic!("a mistake was expected") };
-        assert_eq!(mistakes, [Mistake::FreshWorkers { block: "work".to_string() }]);
-        assert_eq!(
-            mistakes[0].to_string(),
-            "`by_key` on the block of `work`: each of its workers serves one item only, whatever its key; place it in \
-             `threads:n` or `processes:n`, or remove `by_key`"
-        );
-    });
-}
-
-#[test]
-fn a_key_and_an_order_of_all_items_exclude_each_other() {
-    within("ordered by key", || {
-        let p = Pipeline::new("ordered by key");
-        p.source("in", 0..3u32).on(threads(2).ordered().by_key(|n: &u32| *n), |s| s.consumer("work", drop));
-        let Error::Wiring { mistakes, .. } = error_of(p) else { panic!("a mistake was expected") };
-        assert_eq!(mistakes, [Mistake::OrderedByKey { block: "work".to_string() }]);
     });
 }

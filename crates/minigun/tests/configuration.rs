@@ -73,6 +73,31 @@ fn attempts_are_the_configurations_unless_the_head_says_something() {
     });
 }
 
+/// As the figures of a run tell, which know how long each queue may be.
+#[test]
+fn a_queues_length_is_the_configurations_unless_the_head_says_something() {
+    within("queues", || {
+        let lengths = |config: Config| {
+            let p = Pipeline::configured("queues", config);
+            p.source("in", 0..9u32)
+                .processor("alone", |n, out| out.emit(n))
+                .on(Executor::Threads(2), |s| s.map("open", |n| n))
+                .on(Executor::Threads(2).place().queue(7), |s| s.map("said", |n| n))
+                .on(processes(1), |s| s.map("process", |n| n))
+                .batch(2)
+                .feedback("loop", |flow, again| flow.processor_to("again", &again, |n, out, _| out.emit(n)))
+                .discard();
+            let report = p.run().unwrap();
+            let length = |stage| report.stage(stage).unwrap().figures.queue.map(|queue| queue.limit);
+            ["alone", "open", "said", "process", "batch", "loop", "again"].map(|stage| length(stage).unwrap())
+        };
+        assert_eq!(lengths(config(r#"{"queue": 3}"#)), [3, 3, 7, 3, 3, 3, 3]);
+        let defaults = lengths(Config::default());
+        assert_eq!(defaults[2], 7);
+        assert!(defaults.iter().all(|length| *length == 7 || *length >= 1024), "{defaults:?}");
+    });
+}
+
 #[test]
 fn a_place_for_a_block_that_the_program_does_not_have_is_a_mistake() {
     within("unknown", || {

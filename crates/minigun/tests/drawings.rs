@@ -175,3 +175,71 @@ fn a_pipeline_without_stages_is_only_its_name() {
     assert_drawn(&Pipeline::new("nothing"), "nothing\n");
     assert_eq!(Pipeline::new("nothing").drawing().to_mermaid(), "flowchart TD\n");
 }
+
+/// The way back is told below, and each branch of a split is an arrow of its own.
+#[test]
+fn splits_ports_and_a_loop_as_text() {
+    let p = Pipeline::new("crawl");
+    let (dead, letters) = p.inlet::<u32>("dead");
+    let [one, two] = p
+        .source("seeds", 0..3u32)
+        .feedback("frontier", |flow, again| {
+            flow.dedup_by(|n| *n).threads(2, |s| {
+                s.processor_to("fetch", (&again, &dead), |n, out, (again, dead)| match n {
+                    0 => dead.emit(n),
+                    n if n % 2 == 0 => again.emit(n / 2),
+                    n => out.emit(n),
+                })
+            })
+        })
+        .round_robin();
+    let _ = (one.merge(two.map("two", |n| n)).collect("out"), letters.collect("lost"));
+    assert_drawn(
+        &p,
+        "
+crawl
+           ┌─────────┐
+           │  seeds  │
+           │ source  │
+           └────┬────┘
+                ▼
+          ┌───────────┐
+          │ frontier  │
+          │ feedback  │
+          └─────┬─────┘
+                ▼
+          ┌───────────┐
+          │ dedup_by  │
+          │ dedup_by  │
+          └─────┬─────┘
+                ▼
+     ┌─────────────────────┐
+     │        fetch        │
+     │ processor·threads:2 │
+     └───────────┬─────────┘
+       ┌─────────┴─────┐
+       ▼               ▼
+ ┌─────────────┐   ┌─────────┐
+ │ round_robin │   │  lost   │
+ │ round_robin │   │ collect │
+ └───────┬─────┘   └─────────┘
+   ┌─────┴──┐
+   ▼        │
+ ┌─────┐    │
+ │ two │    │
+ │ map │    │
+ └───┬─┘    │
+     └─┬────┘
+       ▼
+   ┌─────────┐
+   │   out   │
+   │ collect │
+   └─────────┘
+↺ from `fetch` back to `frontier`
+",
+    );
+    let mermaid = p.drawing().to_mermaid();
+    for arrow in ["s3 -->|\"frontier\"| s1", "s3 -->|\"dead\"| s7", "s4 --> s5", "s4 --> s6", "s5 --> s6"] {
+        assert!(mermaid.lines().any(|line| line.trim() == arrow), "{arrow}: {mermaid}");
+    }
+}

@@ -135,3 +135,30 @@ fn a_flow_without_items_ends_normally() {
         assert_eq!(report.stage("never").unwrap().figures.items_in, 0);
     });
 }
+
+/// Who makes items for several branches must not keep room in one while it waits for room in another: the branches meet
+/// again, behind the smallest queues there are.
+#[test]
+fn branches_that_meet_again_do_not_hold_each_other_up() {
+    everywhere(|executor| {
+        let p = Pipeline::new("meet again");
+        let tiny =
+            |flow: minigun::Flow<u32>, name: &str| flow.on(executor.place().queue(1), |s| s.map(name, |n| n));
+        // Every item for both, at once.
+        let (left, right) = p.source("in", 0..50u32).tee();
+        let both = tiny(tiny(left, "left").merge(right), "both").collect("out");
+        // Many for either, at once.
+        let (even, odd) =
+            p.source("many", 0..3u32).flat_map("make", |_| 0..100u32).partition("even?", |n| n % 2 == 0);
+        let either = tiny(tiny(even, "even").merge(odd), "either").collect("others");
+        let (port, sent) = p.inlet("port");
+        let kept = p.source("sent", 0..5u32).processor_to("send", &port, |n, out, port| {
+            (0..20).for_each(|m| if m % 2 == 0 { out.emit(20 * n + m) } else { port.emit(20 * n + m) });
+        });
+        let ported = tiny(tiny(kept, "kept").merge(sent), "ported").collect("through a port");
+        let mut report = p.run().unwrap();
+        assert_eq!(sorted(report.take(both)), sorted((0..50).chain(0..50)));
+        assert_eq!(sorted(report.take(either)), sorted((0..3).flat_map(|_| 0..100)));
+        assert_eq!(sorted(report.take(ported)), sorted(0..100));
+    });
+}

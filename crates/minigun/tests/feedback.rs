@@ -496,7 +496,7 @@ fn a_feedback_to_which_nothing_is_sent_is_a_mistake() {
     within("unused", || {
         let p = Pipeline::new("unused");
         p.source("in", 0..3u32).feedback("loop", |flow, _again| flow.discard());
-        assert_eq!(mistakes(p), [Mistake::UnusedPort { port: "loop".to_string() }]);
+        assert_eq!(mistakes(p), [Mistake::NothingGoesRound { feedback: "loop".to_string() }]);
     });
 }
 

@@ -181,3 +181,21 @@ fn who_waits_for_what_is_seen() {
         assert!(figures.waited_for_input > Duration::ZERO, "under {executor}: {figures:?}");
     });
 }
+
+#[test]
+fn what_waits_for_the_programs_own_thread_is_in_the_figures_of_its_receiver() {
+    under(&["inline", "threads:1", "processes:1"], |executor| {
+        let p = Pipeline::new("tap");
+        let mut out = p.source("in", 0..10).on(executor, |s| s.map("pass", |n: u32| n)).receiver("out", 4);
+        let running = p.start().unwrap();
+        let first = out.next();
+        let stats = running.stats();
+        let figures = stats[2].figures;
+        assert_eq!((stats[2].kind, first), ("receiver", Some(0)));
+        let queue = figures.queue.unwrap();
+        assert!(queue.limit == 4 && queue.depth <= 4 && (1..=4).contains(&figures.items_in), "{figures:?}");
+        assert_eq!(out.count(), 9);
+        let figures = running.join().unwrap().stage("out").unwrap().figures;
+        assert_eq!((figures.items_in, figures.queue.unwrap().depth), (10, 0), "under {executor}");
+    });
+}

@@ -1,5 +1,5 @@
-//! Loops of any shape give what one thread gives: random chains of blocks and batches, of which some send back, under
-//! random executors with tiny queues. Failures shrink to a small loop.
+//! Loops of any shape give what one thread gives: random chains of blocks, batches and splits, of which some send back,
+//! under random executors with tiny queues. Failures shrink to a small loop.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
@@ -7,7 +7,7 @@ mod common;
 use std::collections::VecDeque;
 
 use common::{EXECUTORS, sorted, within};
-use minigun::{Executor, Flow, Pipeline, Port};
+use minigun::{Executor, Flow, Pipeline, Port, threads};
 use proptest::prelude::*;
 
 /// One block of the loop.
@@ -18,13 +18,33 @@ struct Piece {
     batch: Option<usize>,
     /// It sends back numbers of this rest modulo the number of pieces.
     sends: bool,
-    by_key: bool,
+    head: Head,
+    /// Before it the flow is split, and merged again.
+    split: Option<Split>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Head {
+    Plain,
+    ByKey,
+    Ordered,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Split {
+    Turns,
+    Key,
+    Load,
+    Partition,
 }
 
 fn piece() -> impl Strategy<Value = Piece> {
     let batch = prop_oneof![2 => Just(None), 1 => (1usize..6).prop_map(Some)];
-    (0..EXECUTORS.len(), 1usize..4, batch, any::<bool>(), any::<bool>())
-        .prop_map(|(executor, queue, batch, sends, by_key)| Piece { executor, queue, batch, sends, by_key })
+    let head = prop_oneof![Just(Head::Plain), Just(Head::ByKey), Just(Head::Ordered)];
+    let split = prop_oneof![Just(Split::Turns), Just(Split::Key), Just(Split::Load), Just(Split::Partition)];
+    (0..EXECUTORS.len(), 1usize..4, batch, any::<bool>(), head, prop::option::of(split)).prop_map(
+        |(executor, queue, batch, sends, head, split)| Piece { executor, queue, batch, sends, head, split },
+    )
 }
 
 /// What piece `at` of `of` sends back for `n`.
@@ -50,6 +70,16 @@ fn build(flow: Flow<u32>, again: &Port<u32>, pieces: &[Piece]) -> Flow<u32> {
         if let Some(size) = piece.batch {
             flow = flow.batch(size).unbatch();
         }
+        if let Some(split) = piece.split {
+            let [one, two] = match split {
+                Split::Turns => flow.round_robin(),
+                Split::Key => flow.split_by_key(|n| n % 3),
+                Split::Load => flow.least_loaded(),
+                Split::Partition => flow.partition(&format!("which {at}"), |n| n % 3 == 0).into(),
+            };
+            let two = two.on(threads(2).queue(piece.queue), |s| s.map(&format!("two {at}"), |n| n));
+            flow = one.merge(two);
+        }
         let executor: Executor = EXECUTORS[piece.executor].parse().unwrap();
         let head = executor.place().queue(piece.queue);
         let (name, sends) = (format!("piece {at}"), piece.sends);
@@ -59,16 +89,18 @@ fn build(flow: Flow<u32>, again: &Port<u32>, pieces: &[Piece]) -> Flow<u32> {
             }
             out.emit(n);
         };
-        if piece.by_key && !matches!(executor, Executor::ProcessPerBatch(_)) {
-            flow.on(head.by_key(|n: &u32| n % 5), |s| s.processor_to(&name, again, step))
-        } else {
-            flow.on(head, |s| s.processor_to(&name, again, step))
+        match piece.head {
+            Head::ByKey if !matches!(executor, Executor::ProcessPerBatch(_)) => {
+                flow.on(head.by_key(|n: &u32| n % 5), |s| s.processor_to(&name, again, step))
+            }
+            Head::Ordered => flow.on(head.ordered(), |s| s.processor_to(&name, again, step)),
+            _ => flow.on(head, |s| s.processor_to(&name, again, step)),
         }
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if std::env::var_os("PROPTEST_CASES").is_none() { 24 } else { ProptestConfig::default().cases }, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn a_loop_gives_what_one_thread_gives(

@@ -3,9 +3,10 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 
-use common::{Event, Marks, everywhere, sorted, within};
+use common::{EXECUTORS, Event, Marks, everywhere, sorted, under, within};
 use minigun::{Backoff, Error, Executor, Pipeline, inline, threads};
 
 /// One item in three hours.
@@ -39,6 +40,45 @@ fn no_more_than_the_burst_is_begun_and_a_stop_lets_the_rest_go_on() {
         (0..BURST).for_each(|_| last.take());
         source_ended.recv().unwrap();
         assert_eq!(seen.lines().len(), BURST as usize, "under {executor}");
+        running.stop();
+        assert_eq!(sorted(running.join().unwrap().take(out)), sorted(0..ITEMS), "under {executor}");
+    });
+}
+
+/// Though each of its workers has a queue of its own.
+#[test]
+fn a_block_by_key_keeps_one_rate_with_all_its_workers() {
+    under(&EXECUTORS[..5], |executor| {
+        let p = Pipeline::new("keyed");
+        let (marks, begun) = (Marks::new(), Event::new());
+        let (seen, last) = (Arc::clone(&marks), Arc::clone(&begun));
+        let (tell_end, source_ended) = mpsc::channel();
+        let out = p
+            .producer("in", move |out| {
+                (0..ITEMS).for_each(|n| out.emit(n));
+                tell_end.send(()).ok();
+            })
+            .processor("pass", |n, out| out.emit(n))
+            .on(
+                executor.place().rate(SLOW, BURST).by_key(|n: &u32| n % 7).retry(2, Backoff::none()),
+                move |s| {
+                    s.try_map("limited", move |n| {
+                        marks.add(n);
+                        begun.set();
+                        match minigun::attempt() {
+                            // The second attempt waits for its lane's next item at most, not for the rate.
+                            Some(at) if at.attempt == 1 && n >= 10 => Err("at first".into()),
+                            _ => Ok(n),
+                        }
+                    })
+                },
+            )
+            .collect("out");
+        let running = p.start().unwrap();
+        (0..BURST).for_each(|_| last.take());
+        source_ended.recv().unwrap();
+        let begun: BTreeSet<_> = seen.lines().into_iter().collect();
+        assert_eq!(begun.len(), BURST as usize, "under {executor}");
         running.stop();
         assert_eq!(sorted(running.join().unwrap().take(out)), sorted(0..ITEMS), "under {executor}");
     });

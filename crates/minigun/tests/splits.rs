@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{EXECUTORS, Event, error_of, everywhere, sorted, under, within};
-use minigun::{Collected, Error, Executor, Flow, Mistake, Pipeline, Report, merge};
+use minigun::{Collected, Executor, Flow, Pipeline, Report, merge};
 
 /// Each branch through a block of its own, to be collected.
 fn collected(branches: impl IntoIterator<Item = Flow<u32>>, executor: Executor) -> Vec<Collected<u32>> {
@@ -140,6 +140,37 @@ fn a_block_may_split_what_it_has() {
     });
 }
 
+/// Every kind of split that stands in a block, on threads inside it.
+#[test]
+fn threads_inside_a_block_may_split_what_they_have() {
+    everywhere(|executor| {
+        let p = Pipeline::new("deeper");
+        let (rest, rests) = p.inlet("rest");
+        let out = p
+            .source("in", 0..120u32)
+            .on(executor, |s| {
+                s.threads(2, |s| {
+                    let (small, large) = s.partition("small?", |n| *n < 90);
+                    large.send_to(&rest);
+                    let mut thirds = small.partition_by_n("thirds", 3, |n| *n as usize % 3);
+                    thirds.pop().unwrap().send_to(&rest);
+                    let [one, two] = thirds.pop().unwrap().round_robin();
+                    two.send_to(&rest);
+                    one.send_to(&rest);
+                    let [one, two] = thirds.pop().unwrap().split_by_key(|n| n % 5);
+                    two.send_to(&rest);
+                    one
+                })
+            })
+            .collect("out");
+        let rests = rests.collect("rests");
+        let mut report = p.run().unwrap();
+        let (out, rests) = (report.take(out), report.take(rests));
+        assert!(!out.is_empty() && out.iter().all(|n| *n < 90 && n % 3 == 0), "{out:?}");
+        assert_eq!(sorted(out.into_iter().chain(rests)), sorted(0..120));
+    });
+}
+
 #[test]
 fn the_least_loaded_branch_gets_the_item() {
     within("least loaded", || {
@@ -235,27 +266,6 @@ fn a_branch_that_gets_nothing_ends_normally_and_one_that_ends_early_loses_nothin
         let mut report = p.run().unwrap();
         assert_eq!(report.take(none).len(), 0);
         assert_eq!(sorted(report.take(b)), sorted((0..40).filter(|n| n % 2 == 1)));
-    });
-}
-
-#[test]
-fn a_split_into_no_branches_is_a_mistake() {
-    within("no branches", || {
-        for split in [0, 1, 2, 3, 4] {
-            let p = Pipeline::new("none");
-            let flow = p.source("in", 0..3u32);
-            let branches = match split {
-                0 => flow.round_robin_n(0),
-                1 => flow.least_loaded_n(0),
-                2 => flow.split_by_key_n(0, |n| *n),
-                3 => flow.partition_by_n("which", 0, |_| 0),
-                _ => flow.broadcast_n(0),
-            };
-            assert!(branches.is_empty());
-            let Error::Wiring { mistakes, .. } = error_of(p) else { panic!("a mistake was expected") };
-            assert!(matches!(mistakes.as_slice(), [Mistake::NoBranches { .. }]), "{mistakes:?}");
-            assert!(mistakes[0].to_string().contains("0 branches: give it at least 1"));
-        }
     });
 }
 

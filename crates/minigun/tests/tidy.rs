@@ -158,7 +158,7 @@ fn nothing_is_left_to_do() {
 /// Documentation may name anything.
 const FLOORS: [&[&str]; 13] = [
     &["sync", "defaults", "failure", "panics", "limits", "gate", "graph", "codec", "meter", "shared_data"],
-    &["error", "wire", "journal", "working", "locked", "events"],
+    &["error", "wire", "journal", "working", "locked", "events", "timers"],
     &["stats", "queue", "in_flight"],
     &["shared"],
     // What a stage does with an item, free of where it runs.

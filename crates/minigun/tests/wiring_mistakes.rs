@@ -157,10 +157,10 @@ fn a_skip_that_does_not_stand_behind_a_source() {
         let p = Pipeline::new("skip");
         p.source("in", 0..3).map("first", |n| n).skip_on_failure().discard();
         let (mistake, text) = only_mistake(p);
-        assert_eq!(mistake, Mistake::NoSource);
+        assert_eq!(mistake, Mistake::NoSource { behind: vec!["first".to_string()] });
         assert_eq!(
             text,
-            "`skip_on_failure` does not stand right behind a source: write it after `producer`, `source` or \
+            "`skip_on_failure` stands behind `first`, not right behind a source: write it after `producer`, `source` or \
              `lines`; for a block put `skip` on its head"
         );
     });
@@ -179,9 +179,10 @@ fn a_stage_hook_without_a_stage() {
                 flow.after(|| ()).discard()
             };
             let (mistake, text) = only_mistake(p);
-            assert_eq!(mistake, Mistake::NoStage { hook });
-            let told =
-                format!("`{hook}` does not stand right behind a stage: write it after the step it is for");
+            assert_eq!(mistake, Mistake::NoStage { hook, behind: vec!["port".to_string()] });
+            let told = format!(
+                "`{hook}` stands behind `port` and not right behind a step: write it after the step it is for"
+            );
             assert_eq!(text, told);
         }
     });
@@ -278,13 +279,14 @@ fn error_rates_that_are_none() {
     within("errors", || {
         for error in [0.0, 1.0, -0.5, f64::NAN] {
             let p = Pipeline::new("errors");
-            p.source("in", 0..3).dedup_by_approx(100, error, |n| *n).discard();
+            p.source("in", 0..3).dedup_by(|n| *n).dedup_by_approx(100, error, |n| *n).discard();
             let (mistake, text) = only_mistake(p);
-            assert_eq!(mistake, Mistake::ErrorRate { error: error.to_string() });
+            let stage = "dedup_by 2".to_string();
+            assert_eq!(mistake, Mistake::ErrorRate { stage, error: error.to_string() });
             assert_eq!(
                 text,
                 format!(
-                    "`dedup_by_approx` has an error rate of {error}: give it one above 0 and below 1, or use `dedup_by`"
+                    "`dedup_by 2` (`dedup_by_approx`) has an error rate of {error}: give it one above 0 and below 1, or use `dedup_by`"
                 )
             );
         }
@@ -298,5 +300,65 @@ fn batches_of_nothing_by_any_other_measure() {
         let batches = Batches::of(0).within(Duration::from_secs(1)).by_key(2, |n: &i32| n % 2);
         p.source("in", 0..3).batch_by(batches).discard();
         assert_eq!(only_mistake(p).0, Mistake::EmptyBatch { stage: "batch".to_string() });
+    });
+}
+
+#[test]
+fn splits_into_no_branches() {
+    within("no branches", || {
+        let p = Pipeline::new("none");
+        let source = |name: &str| p.source(name, 0..3u32);
+        let mut branches = source("a").round_robin_n(0);
+        branches.extend(source("b").least_loaded_n(0));
+        branches.extend(source("c").split_by_key_n(0, |n| *n));
+        branches.extend(source("d").partition_by_n("which", 0, |_| 0));
+        branches.extend(source("e").broadcast_n(0));
+        source("f").threads(1, |s| {
+            assert!(s.clone().round_robin_n(0).is_empty());
+            s.discard()
+        });
+        assert!(branches.is_empty());
+        let told: Vec<_> = mistakes(p).iter().map(Mistake::to_string).collect();
+        let expected = ["round_robin", "least_loaded", "split_by_key", "which", "e", "round_robin 2"]
+            .map(|stage| format!("`{stage}` splits its flow into 0 branches: give it at least 1"));
+        assert_eq!(told, expected);
+    });
+}
+
+#[test]
+fn by_key_where_it_cannot_be_kept() {
+    within("by key", || {
+        let p = Pipeline::new("by key");
+        let fresh = "process_per_batch:2".parse::<Executor>().unwrap().place();
+        p.source("in", 0..3u32).on(fresh.by_key(|n: &u32| *n), |s| s.map("fresh", |n| n)).discard();
+        p.source("also", 0..3u32).on(threads(2).ordered().by_key(|n: &u32| *n), |s| s.consumer("both", drop));
+        let told: Vec<_> = mistakes(p).iter().map(Mistake::to_string).collect();
+        let expected = [
+            "`by_key` on the block of `fresh`: each of its workers serves one item only, whatever its key; place it in \
+             `threads:n` or `processes:n`, or remove `by_key`",
+            "`by_key` and `ordered` on the block of `both`: each of its workers has a queue of its own, between which \
+             there is no order; remove one of them (by key alone, each worker takes its items in order)",
+        ];
+        assert_eq!(told, expected);
+    });
+}
+
+#[test]
+fn loops_without_feedback_and_feedback_without_a_loop() {
+    within("loops", || {
+        let p = Pipeline::new("loops");
+        let (port, flow) = p.inlet::<u32>("port");
+        flow.merge(p.source("in", 0..3))
+            .map("step", |n| n)
+            .processes(2, |s| s.router("again", &port, |n, port| port.emit(n)));
+        p.source("others", 0..3u32).feedback("never", |flow, _| flow.discard());
+        let told: Vec<_> = mistakes(p).iter().map(Mistake::to_string).collect();
+        let expected = [
+            "nothing is sent back into the loop `never`: send to its port in a `router`, `processor_to` or `send_to`, or \
+             remove the `feedback`",
+            "`step` and `again` would never end, for what they sent comes back: make the loop with `feedback`, and send \
+             to its port",
+        ];
+        assert_eq!(told, expected);
     });
 }

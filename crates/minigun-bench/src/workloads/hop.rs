@@ -53,13 +53,13 @@ fn step(n: u64) -> u64 {
 }
 
 /// Of numbers below `items`, each stepped.
-fn due(load: &Load) -> u64 {
+pub(super) fn due(load: &Load) -> u64 {
     let n = u128::from(load.items);
     // The low half is the sum modulo 2^64.
     (n * (n - 1) / 2 * 3) as u64
 }
 
-fn ours(items: u64) -> Result<u64, BoxError> {
+pub(super) fn ours(items: u64) -> Result<u64, BoxError> {
     let p = Pipeline::new("hop");
     let sum = p.source("numbers", 0..items).processor("step", |n, out| out.emit(step(n))).fold(
         "sum",
@@ -70,7 +70,7 @@ fn ours(items: u64) -> Result<u64, BoxError> {
 }
 
 /// As `boxed`: the last step keeps the sum, and says it when its worker ends.
-fn ours_inline(items: u64) -> Result<u64, BoxError> {
+pub(super) fn ours_inline(items: u64) -> Result<u64, BoxError> {
     let p = Pipeline::new("hop");
     let told = Arc::new(Mutex::new(0));
     let tell = Arc::clone(&told);

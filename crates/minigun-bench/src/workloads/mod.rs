@@ -10,6 +10,7 @@ mod memory;
 mod pool;
 mod records;
 mod scale;
+mod statistics;
 
 use crate::contest::{BoxError, Case, Scaled};
 
@@ -33,6 +34,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
     memory::MEMORY,
     scale::SCALE,
     crash::CRASH,
+    statistics::STATISTICS,
 ];
 
 /// The first argument of a process that a contestant starts by running this program again.
@@ -47,6 +49,7 @@ pub(crate) fn play(role: &[String]) -> Result<(), BoxError> {
         }),
         [role, name] if role == blobs::AS_BYTES => blobs::serve_bytes(name),
         [role, name] if role == blobs::IN_SHARED_MEMORY => blobs::serve_shared(name),
+        [role, way, items, steps] if role == statistics::BARE => statistics::play(way, items, steps),
         _ => Err(format!("there is no role {role:?}").into()),
     }
 }

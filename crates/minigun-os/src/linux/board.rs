@@ -45,6 +45,7 @@ impl Board {
     }
 
     /// The words.
+    #[inline]
     pub fn words(&self) -> &[AtomicU64] {
         // SAFETY: 1. The mapping begins at a page's border, so it is aligned, and holds `words` words.
         // 2. All zeroes, and any other bits, are valid atomics. 3. It stays mapped while `self` is borrowed.
@@ -53,6 +54,7 @@ impl Board {
     }
 
     /// The bytes.
+    #[inline]
     pub fn bytes(&self) -> &[AtomicU8] {
         // SAFETY: 1. The bytes follow the words inside the mapping, whose length was checked. 2. to 4. as
         // for the words.

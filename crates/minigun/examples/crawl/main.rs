@@ -5,13 +5,13 @@
 //! ```
 //!
 //! `feedback` is the loop: what is sent to its port goes round again, and it ends when nothing is on its way any more. In it,
-//! addresses that were seen are left out, pages are fetched on threads (a busy server is asked again, a dead link is noted),
+//! `dedup_by` leaves out addresses that were seen, pages are fetched on threads (a busy server is asked again, a dead link is noted),
 //! and parsed in worker processes, for who knows what pages are made of. The loop does not care: what is retried, or with a
 //! worker that died, is still on its way.
 
 mod site;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -56,15 +56,7 @@ fn main() -> Result<(), Error> {
         .source("seeds", ["/page/0".to_string()])
         .feedback("frontier", |addresses, again| {
             addresses
-                .processor_init(
-                    "new ones",
-                    || Ok(HashSet::new()),
-                    |seen, path: String, out| {
-                        if seen.insert(path.clone()) {
-                            out.emit(path);
-                        }
-                    },
-                )
+                .dedup_by(|path| path.clone())
                 .on(
                     threads(8)
                         .retry(4, Backoff::exponential(Duration::from_millis(1), Duration::from_millis(10)))

@@ -14,6 +14,7 @@ use crate::in_flight::InFlight;
 use crate::process::Processes;
 use crate::shared::Shared;
 use crate::stage::attempt::guarded;
+use crate::timers;
 
 /// A part of the graph that runs on threads of its own.
 pub(crate) trait Node: Send {
@@ -75,6 +76,7 @@ impl Launch {
             (Arc::clone(&self.crew), Arc::clone(&self.holds), Arc::clone(&self.shared));
         let member = crew.enter(name);
         let spawned = thread::Builder::new().name(name.to_string()).spawn(move || {
+            timers::of_this_thread(shared.timers());
             // User code is guarded where it is called; this is for defects of the engine's own, which must
             // end the run rather than leave it waiting for a thread that is gone.
             let outcome = guarded(|| {

@@ -23,7 +23,7 @@ use crate::stage::timed::timed;
 use launch::Node;
 
 pub(crate) use feedback::FeedbackNode;
-pub(crate) use receiver::ReceiverNode;
+pub(crate) use receiver::{ReceiverNode, Tap};
 pub(crate) use threads::ThreadsNode;
 
 /// Where a block's items run.

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 
 use crate::failure::{FailedItem, Failure, Fate, Verdict};
 use crate::meter::Meter;
@@ -17,6 +16,7 @@ use crate::plan::Placed;
 use crate::queue::{Kept, Pop, Queue, Sender, Stopped};
 use crate::shared::{Halt, Shared};
 use crate::sync::Mutex;
+use crate::timers;
 
 use crate::journal::{Entries, Event, Happened, Journal};
 use crate::stage::attempt::{Attempt, guarded};
@@ -266,6 +266,7 @@ impl<T: Send + 'static> Team<T> {
             let name = format!("{}/{worker}", block.name);
             team.threads.push(thread::Builder::new().name(name).spawn(move || {
                 let run = Arc::clone(&thread.run);
+                timers::of_this_thread(run.timers());
                 let _inside = run.enter(thread.block.stage, worker);
                 thread.work();
             })?);
@@ -383,7 +384,7 @@ impl<T: Send + 'static> Inner<T> {
             (Verdict::Retry(wait), Some(item)) => {
                 self.past.lock().push(Event { stage: self.block.stage, what: Happened::Retried });
                 self.run.hear_stop();
-                self.items.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
+                self.items.again(Kept { item, number, attempts: tried }, timers::now() + wait);
                 None
             }
             (Verdict::Skip, _) => {

@@ -145,7 +145,7 @@ impl<T: Send + 'static> ProcessNode<T> {
         let pipeline = launch.shared.name().to_string();
         let pass = move |arrival: &mut Arrival, number, InTurn { body, attempt }: InTurn| {
             let of = Working::Item { item: number, attempt };
-            match arrival.outputs(format, &body, of) {
+            match arrival.outputs_of(format, &body, of) {
                 Ok(outcome) => Ok(outcome.map_err(|failure| (attempt, failure))),
                 Err(error) => Err(Error::Zygote { pipeline: pipeline.clone(), cause: error.to_string() }),
             }

@@ -2,9 +2,9 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::books::balance;
 use super::into_queue;
@@ -26,6 +26,7 @@ use crate::stage::letters::{self, Letters, MakeLetters, Remains};
 use crate::stage::sink::{Broken, Cx, MakeSink};
 use crate::stage::turns::{Passed, Turns};
 use crate::stats::{StageStats, WorkerState, WorkerStats};
+use crate::timers;
 use crate::working::Working;
 
 /// A block's queue and its workers.
@@ -133,9 +134,14 @@ impl<T: Send + 'static> ThreadsNode<T> {
         ThreadsNode { executor: SINGLE, ..Self::instead(queue, block) }
     }
 
-    /// A stage outside any block: one thread, the default policy.
-    pub(crate) fn single(head: &Spot<T>, stage: StageId, name: &str) -> (Self, MakeSink<T>) {
-        let queue = Arc::new(Queue::new(defaults::queue_items::<T>(), false));
+    /// A stage outside any block: one thread, the default policy; its queue holds so many items, if that was configured.
+    pub(crate) fn single(
+        head: &Spot<T>,
+        (stage, name): (StageId, &str),
+        limit: Option<NonZeroUsize>,
+    ) -> (Self, MakeSink<T>) {
+        let limit = limit.map_or_else(defaults::queue_items::<T>, NonZeroUsize::get);
+        let queue = Arc::new(Queue::new(limit, false));
         Self::with(SINGLE, Team::alone(queue, head, stage, name, false))
     }
 
@@ -271,7 +277,8 @@ impl<T: Send + 'static> Team<T> {
             Worker { team: self, shared, stats, figures, meter, letters, parcels, completed: 0, finished: 0 };
         let (mut run, mut last) = (Vec::new(), 0);
         loop {
-            let next = match self.queue.pop_until(&mut run, most, attempt.due()) {
+            let got = self.queue.pop_until(&mut run, most, attempt.due(), || worker.flush(&attempt));
+            let next = match got {
                 Pop::Run(first) => {
                     last = first + run.len() as u64 - 1;
                     worker.run(&mut attempt, &mut run, first)
@@ -417,14 +424,12 @@ impl<T: Send + 'static> Worker<'_, T> {
             };
         }
         self.stats.abandoned(run.len() as u64);
-        drop(run);
-        self.flush(attempt);
         next
     }
 
     /// What a step kept goes on, for it is time; the last item that arrived had the number `last`.
     fn ripen(&mut self, attempt: &mut Attempt<T>, last: u64) -> Next {
-        match attempt.ripen(Instant::now()) {
+        match attempt.ripen(timers::now()) {
             Ok(()) => self.let_go(attempt),
             Err(failure) => self.lost(&failure, last),
         }
@@ -511,7 +516,7 @@ impl<T: Send + 'static> Worker<'_, T> {
         match (verdict, again) {
             (Verdict::Retry(wait), Some(item)) => {
                 self.shared.retried(self.team.stage, Some((number, &failure)));
-                self.team.queue.again(Kept { item, number, attempts: tried }, Instant::now() + wait);
+                self.team.queue.again(Kept { item, number, attempts: tried }, timers::now() + wait);
                 Next::On
             }
             (Verdict::Skip, _) => {

@@ -2,13 +2,13 @@
 
 mod cycles;
 mod drawing;
+mod mistake;
 mod validate;
-
-use std::fmt;
 
 use crate::limits::{Kind, Limits, Warning};
 
 pub use drawing::Drawing;
+pub use mistake::Mistake;
 pub(crate) use validate::problems;
 
 /// A stage, numbered in the order in which the pipeline was written.
@@ -65,195 +65,6 @@ pub(crate) struct Graph {
     pub(crate) points: Vec<PointInfo>,
     /// Mistakes seen while the pipeline was written.
     pub(crate) mistakes: Vec<Mistake>,
-}
-
-/// One mistake in the wiring, with its remedy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Mistake {
-    /// A flow that nothing consumes.
-    Unconsumed {
-        /// The stages whose items would be lost.
-        stages: Vec<String>,
-    },
-    /// A port to which no router sends.
-    UnusedPort {
-        /// The inlet's name.
-        port: String,
-    },
-    /// Two stages of one block share a name.
-    DuplicateName {
-        /// The shared name.
-        name: String,
-    },
-    /// A block without workers.
-    NoWorkers {
-        /// The block's steps.
-        block: String,
-    },
-    /// A flow or port of another pipeline was used.
-    OtherPipeline {
-        /// Where it was used.
-        stage: String,
-    },
-    /// The flow that a block's closure returned was not made in that block.
-    NotOfThisBlock {
-        /// The block's steps.
-        block: String,
-    },
-    /// A batch of no items.
-    EmptyBatch {
-        /// The batch stage.
-        stage: String,
-    },
-    /// Stages that send to each other in a circle, past any `feedback`: it would never end.
-    Circle {
-        /// The stages in it.
-        stages: Vec<String>,
-    },
-    /// A split into no branches.
-    NoBranches {
-        /// The stage that splits.
-        stage: String,
-    },
-    /// A setting that only worker processes can enforce, on a block that has none.
-    NeedsProcess {
-        /// The block's steps.
-        block: String,
-        /// The setting.
-        setting: &'static str,
-    },
-    /// `by_key` on a block whose workers serve one item each.
-    FreshWorkers {
-        /// The block's steps.
-        block: String,
-    },
-    /// `by_key` and `ordered` on one block.
-    OrderedByKey {
-        /// The block's steps.
-        block: String,
-    },
-    /// `skip_on_failure` does not stand right behind a source.
-    NoSource,
-    /// A variable of the environment that cannot be understood.
-    Variable {
-        /// The variable.
-        name: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A place is configured for a block that the program does not have.
-    UnknownPlace {
-        /// The name in the configuration.
-        name: String,
-        /// The names for which the program asks.
-        known: Vec<String>,
-    },
-    /// A rate at which nothing could ever pass.
-    Rate {
-        /// The stage, or the block's steps.
-        stage: String,
-    },
-    /// An error rate of `dedup_by_approx` that is none.
-    ErrorRate {
-        /// What was given.
-        error: String,
-    },
-    /// `before` or `after` does not stand right behind a stage.
-    NoStage {
-        /// Which of the two.
-        hook: &'static str,
-    },
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Mistake::Unconsumed { stages } => write!(
-                f,
-                "nothing consumes what comes out of {}: end the flow with `consumer`, `collect`, `fold`, \
-                 `router` or `discard`",
-                quoted(stages).join(" and ")
-            ),
-            Mistake::UnusedPort { port } => write!(
-                f,
-                "no router or policy sends to the port `{port}`: name it in a `router`, `processor_to` or \
-                 `send_to`, or remove the inlet"
-            ),
-            Mistake::DuplicateName { name } => {
-                write!(f, "two stages are called `{name}`: give each its own name")
-            }
-            Mistake::NoWorkers { block } => {
-                write!(f, "the block of `{block}` has 0 workers: give it at least 1")
-            }
-            Mistake::OtherPipeline { stage } => write!(
-                f,
-                "`{stage}` is joined to a flow or port of another pipeline: make both from one `Pipeline`"
-            ),
-            Mistake::NotOfThisBlock { block } => write!(
-                f,
-                "the closure of the block of `{block}` returns a flow that was made elsewhere: return the last \
-                 flow made from its argument"
-            ),
-            Mistake::EmptyBatch { stage } => {
-                write!(f, "`{stage}` makes batches of 0 items: give it at least 1")
-            }
-            Mistake::Circle { stages } => write!(
-                f,
-                "{} would never end, for what {} sent comes back: make the loop with `feedback`, and send to its port",
-                stages.iter().map(|s| format!("`{s}`")).collect::<Vec<_>>().join(" and "),
-                if stages.len() == 1 { "it" } else { "they" }
-            ),
-            Mistake::NoBranches { stage } => {
-                write!(f, "`{stage}` splits its flow into 0 branches: give it at least 1")
-            }
-            Mistake::NeedsProcess { block, setting } => write!(
-                f,
-                "`{setting}` on the block of `{block}` needs worker processes: place it in `processes:n` or \
-                 `process_per_batch:n`, or remove the setting"
-            ),
-            Mistake::FreshWorkers { block } => write!(
-                f,
-                "`by_key` on the block of `{block}`: each of its workers serves one item only, whatever its key; place \
-                 it in `threads:n` or `processes:n`, or remove `by_key`"
-            ),
-            Mistake::OrderedByKey { block } => write!(
-                f,
-                "`by_key` and `ordered` on the block of `{block}`: each of its workers has a queue of its own, between which \
-                 there is no order; remove one of them (by key alone, each worker takes its items in order)"
-            ),
-            Mistake::NoSource => f.write_str(
-                "`skip_on_failure` does not stand right behind a source: write it after `producer`, `source` or \
-                 `lines`; for a block put `skip` on its head",
-            ),
-            Mistake::Variable { name, why } => write!(f, "the environment variable `{name}`: {why}"),
-            Mistake::UnknownPlace { name, known } => {
-                write!(f, "a place is configured for `{name}`, for which the program does not ask: ")?;
-                match known.is_empty() {
-                    true => f.write_str(
-                        "it asks for none; call `Pipeline::executor` where a block's place is open",
-                    ),
-                    false => write!(f, "known are {}", quoted(known).join(", ")),
-                }
-            }
-            Mistake::Rate { stage } => write!(
-                f,
-                "`{stage}` has a rate at which nothing could pass: give it more than 0 items a second, and a burst of \
-                 at least 1"
-            ),
-            Mistake::ErrorRate { error } => write!(
-                f,
-                "`dedup_by_approx` has an error rate of {error}: give it one above 0 and below 1, or use `dedup_by`"
-            ),
-            Mistake::NoStage { hook } => {
-                write!(f, "`{hook}` does not stand right behind a stage: write it after the step it is for")
-            }
-        }
-    }
-}
-
-fn quoted(names: &[String]) -> Vec<String> {
-    names.iter().map(|name| format!("`{name}`")).collect()
 }
 
 impl Graph {
@@ -352,6 +163,14 @@ impl Graph {
         from.sort();
         from.dedup();
         from
+    }
+
+    /// What items come from at a point, as its names for a message: the inlet, or the stages before.
+    pub(crate) fn names_before(&self, point: PointId) -> Vec<String> {
+        match self.points.get(point.0 as usize).and_then(|info| info.inlet.clone()) {
+            Some(inlet) => vec![inlet],
+            None => self.sources(point).iter().map(|stage| self.name(*stage).to_string()).collect(),
+        }
     }
 
     /// From which stage to which items go, by their numbers; each way once.

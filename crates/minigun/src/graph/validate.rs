@@ -10,7 +10,10 @@ pub(crate) fn problems(graph: &Graph) -> Vec<Mistake> {
     for (index, point) in graph.points.iter().enumerate() {
         let from = graph.sources(PointId(index as u32));
         match &point.inlet {
-            Some(port) if from.is_empty() => mistakes.push(Mistake::UnusedPort { port: port.clone() }),
+            Some(port) if from.is_empty() => mistakes.push(match point.goes_back {
+                true => Mistake::NothingGoesRound { feedback: port.clone() },
+                false => Mistake::UnusedPort { port: port.clone() },
+            }),
             Some(port) if point.consumers == 0 => {
                 mistakes.push(Mistake::Unconsumed { stages: vec![port.clone()] });
             }

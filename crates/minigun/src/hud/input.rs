@@ -14,6 +14,8 @@ pub(super) enum Action {
     /// Closes what lies over the view.
     Back,
     Pause,
+    /// The pane in focus gets the whole screen, or gives it back.
+    Zoom,
     Up,
     Down,
     Left,
@@ -30,12 +32,13 @@ pub(super) enum Action {
 }
 
 /// What each key does, as the help shows it.
-pub(super) const KEYS: [(&str, &str); 9] = [
+pub(super) const KEYS: [(&str, &str); 10] = [
     ("q", "quit: asks whether to stop the run"),
     ("space", "pause the view; the run goes on"),
     ("arrows, wasd", "scroll; in the graph: pan"),
     ("page up, down", "scroll by ten"),
     ("tab", "the next pane"),
+    ("z", "zoom: the pane alone, and back"),
     ("enter", "details of the stage chosen"),
     ("p", "progress"),
     ("ctrl-l", "draw everything anew"),
@@ -64,6 +67,7 @@ pub(super) fn action(key: KeyEvent) -> Option<Action> {
         KeyCode::Down | KeyCode::Char('s') => Action::Down,
         KeyCode::Left | KeyCode::Char('a') => Action::Left,
         KeyCode::Right | KeyCode::Char('d') => Action::Right,
+        KeyCode::Char('z') => Action::Zoom,
         KeyCode::PageUp => Action::PageUp,
         KeyCode::PageDown => Action::PageDown,
         KeyCode::Tab => Action::NextPane,
@@ -92,6 +96,18 @@ mod tests {
             (KeyCode::Up, Action::Up),
             (KeyCode::Char('d'), Action::Right),
             (KeyCode::Tab, Action::NextPane),
+            (KeyCode::BackTab, Action::PreviousPane),
+            (KeyCode::Char('z'), Action::Zoom),
+            (KeyCode::Char('a'), Action::Left),
+            (KeyCode::Char('s'), Action::Down),
+            (KeyCode::Left, Action::Left),
+            (KeyCode::Right, Action::Right),
+            (KeyCode::Down, Action::Down),
+            (KeyCode::PageUp, Action::PageUp),
+            (KeyCode::PageDown, Action::PageDown),
+            (KeyCode::Esc, Action::Back),
+            (KeyCode::Char('y'), Action::Yes),
+            (KeyCode::Char('n'), Action::No),
             (KeyCode::Enter, Action::Details),
             (KeyCode::Char('p'), Action::Progress),
             (KeyCode::Char('?'), Action::Help),

@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::draw::draw;
+use super::input::{KEYS, action};
 use super::model::{FailureView, ProgressView, QueueView, RunState, StageView, Status, View, WorkerView};
-use super::ui::{Over, Pane, Ui};
+use super::sample::Sampler;
+use super::ui::{Effect, Over, Pane, Ui};
+use crate::{Pipeline, merge, processes, threads};
 
 fn picture(view: &View, ui: &Ui, (width, height): (u16, u16)) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -99,6 +103,187 @@ fn deep() -> View {
     View { pipeline: "crawl".to_string(), stages, edges, ..View::default() }
 }
 
+/// The view of a run of this pipeline that is over, without what differs from run to run.
+fn of_a_run(p: Pipeline) -> View {
+    let running = p.start().unwrap();
+    let mut sampler = Sampler::new(running.handle());
+    drop(running.join().unwrap());
+    let mut view = sampler.view().clone();
+    view.elapsed = Duration::ZERO;
+    view.stages.iter_mut().for_each(|stage| {
+        (stage.p50, stage.p99, stage.busy) = (None, None, Duration::ZERO);
+        stage.history.clear();
+    });
+    view.workers.clear();
+    view
+}
+
+/// A run that is over, as it ended.
+fn over(mut view: View, state: RunState) -> View {
+    view.state = state;
+    view.stages.iter_mut().for_each(|stage| {
+        (stage.status, stage.rate, stage.queue) = (Status::Ended, 0.0, None);
+    });
+    view
+}
+
+fn broken() -> RunState {
+    RunState::Failed("stage `parse` failed on item 811 (attempt 2): no digit\n  more".to_string())
+}
+
+#[test]
+fn a_loop_as_a_pipeline_makes_it() {
+    let p = Pipeline::new("crawl");
+    let _pages = p
+        .source("seeds", [20u64])
+        .feedback("frontier", |pages, again| {
+            pages.on(threads(2), |s| s.map("fetch", |page| page)).on(processes(1), |s| {
+                s.processor_to("links", &again, |page: u64, out, again| {
+                    (page > 0).then(|| again.emit(page / 2));
+                    out.emit(page);
+                })
+            })
+        })
+        .collect("pages");
+    insta::assert_snapshot!(picture(&of_a_run(p), &Ui::default(), (90, 40)));
+}
+
+#[test]
+fn splits_and_keys_as_a_pipeline_makes_them() {
+    let p = Pipeline::new("splits");
+    let [x, y, z] = p.source("ten", 0..12u64).round_robin();
+    let (even, odd) = x.partition("even?", |n| n % 2 == 0);
+    let by_key = y.on(threads(3).by_key(|n: &u64| n % 3), |s| s.map("keyed", |n| n));
+    let _all = merge([by_key, z, even]).collect("all");
+    odd.discard();
+    insta::assert_snapshot!(picture(&of_a_run(p), &Ui::default(), (110, 36)));
+}
+
+#[test]
+fn a_diamond_as_a_pipeline_makes_it() {
+    let p = Pipeline::new("diamond");
+    let start = p.source("start", [1]);
+    let a = start.clone().threads(2, |s| s.map("a", |n| n + 1));
+    let b = start.processes(1, |s| s.map("b", |n| n + 2));
+    let d = a.clone().map("d", |n| n + 20);
+    let _end = merge([a, b]).map("c", |n| n + 10).merge(d).collect("end");
+    insta::assert_snapshot!(picture(&of_a_run(p), &Ui::default(), (90, 36)));
+}
+
+#[test]
+fn a_wide_graph_that_has_finished_and_one_that_has_failed() {
+    for (name, state) in [("finished", RunState::Finished), ("failed", broken())] {
+        let picture = picture(&over(wide(), state), &Ui::default(), (140, 24));
+        insta::assert_snapshot!(format!("wide_{name}"), picture);
+    }
+}
+
+#[test]
+fn a_deep_graph_that_has_finished_and_one_that_has_failed() {
+    for (name, state) in [("finished", RunState::Finished), ("failed", broken())] {
+        let picture = picture(&over(deep(), state), &Ui::default(), (80, 24));
+        insta::assert_snapshot!(format!("deep_{name}"), picture);
+    }
+}
+
+#[test]
+fn wide_and_deep_graphs_on_the_smallest_screen() {
+    for (name, view) in [("wide", wide()), ("deep", deep())] {
+        insta::assert_snapshot!(format!("smallest_{name}"), picture(&view, &Ui::default(), (60, 10)));
+    }
+}
+
+/// As a terminal sends them.
+fn press(ui: &mut Ui, view: &View, code: KeyCode) -> Effect {
+    let action = action(KeyEvent::new(code, KeyModifiers::NONE));
+    ui.act(action.expect("a key of the help"), view)
+}
+
+#[test]
+fn the_stage_chosen_is_in_sight_in_the_graph_unless_it_was_moved_by_hand() {
+    let (view, size) = (wide(), (80, 20));
+    let name_in_graph = |ui: &Ui, name: &str| {
+        let picture = picture(&view, ui, size);
+        picture.lines().any(|line| line.split('┃').next().unwrap_or("").contains(&format!("─ {name} ─")))
+    };
+    for (selected, name) in [(0, "route"), (1, "jpeg"), (6, "raw"), (7, "write")] {
+        let mut ui = Ui { selected, ..Ui::default() };
+        assert!(name_in_graph(&ui, name), "{name}");
+        (ui.focus, ui.pan) = (Pane::Graph, (0, 0));
+        ui.act(super::input::Action::Right, &view);
+        assert!(!name_in_graph(&ui, name), "{name} is not brought back");
+    }
+}
+
+#[test]
+fn each_pane_may_have_the_screen_alone() {
+    let mut ui = Ui { zoomed: true, ..Ui::default() };
+    for (pane, title) in [
+        (Pane::Graph, "┏ graph ━"),
+        (Pane::Stages, "┏ stages ━"),
+        (Pane::Workers, "┏ workers 2 ━"),
+        (Pane::Failures, "┏ last failures ━"),
+    ] {
+        ui.focus = pane;
+        let picture = picture(&small(), &ui, (60, 10));
+        assert!(picture.starts_with(title) && picture.matches('┏').count() == 1, "{picture}");
+        assert!(!picture.contains('┌') && picture.contains("RUNNING"), "{picture}");
+    }
+}
+
+#[test]
+fn every_key_of_the_help_changes_what_is_shown_as_it_says() {
+    let (view, size) = (deep(), (90, 24));
+    let mut ui = Ui::default();
+    let shows = |ui: &Ui| picture(&view, ui, size);
+    let mut changed = |codes: &[KeyCode], text: &str| {
+        for code in codes {
+            let before = shows(&ui);
+            assert_eq!(press(&mut ui, &view, *code), Effect::None);
+            let after = shows(&ui);
+            assert_ne!(before, after, "{code:?} changes something");
+            assert!(after.contains(text), "{code:?}: nothing like `{text}` in\n{after}");
+            ui.over = None;
+        }
+    };
+    changed(&[KeyCode::Char('?')], KEYS[0].1);
+    changed(&[KeyCode::Char('q')], "Stop the run of `crawl`?");
+    changed(&[KeyCode::Char(' ')], "VIEW PAUSED");
+    changed(&[KeyCode::Enter], "from");
+    changed(&[KeyCode::Char('p')], "under way");
+    changed(&[KeyCode::Char('z')], "┏ stages ━");
+    changed(&[KeyCode::Char('z')], "┌ graph ─");
+    changed(&[KeyCode::Tab], "┏ workers");
+    changed(&[KeyCode::BackTab], "┏ stages");
+    let selected = |ui: &mut Ui, code| {
+        press(ui, &view, code);
+        ui.selected
+    };
+    let all = [
+        (KeyCode::Down, 1),
+        (KeyCode::Char('s'), 2),
+        (KeyCode::Up, 1),
+        (KeyCode::Char('w'), 0),
+        (KeyCode::PageDown, 10),
+        (KeyCode::PageUp, 0),
+    ];
+    all.into_iter().for_each(|(code, stage)| assert_eq!(selected(&mut ui, code), stage, "{code:?}"));
+    // The graph is panned, and no further than to its ends.
+    let (view, size) = (wide(), (90, 24));
+    let mut ui = Ui { focus: Pane::Graph, panned: true, ..Ui::default() };
+    let first = |ui: &mut Ui, code| {
+        press(ui, &view, code);
+        let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+        terminal.draw(|frame| draw(frame, &view, ui)).unwrap();
+        ui.pan
+    };
+    assert_eq!(first(&mut ui, KeyCode::Char('d')), (4, 0));
+    assert_eq!(first(&mut ui, KeyCode::Right), (8, 0));
+    assert_eq!(first(&mut ui, KeyCode::Char('a')), (4, 0));
+    assert_eq!(first(&mut ui, KeyCode::Left), (0, 0));
+    assert_eq!(first(&mut ui, KeyCode::Left), (0, 0));
+}
+
 #[test]
 fn a_small_graph_running() {
     insta::assert_snapshot!(picture(&small(), &Ui::default(), (100, 30)));
@@ -125,7 +310,7 @@ fn a_wide_graph() {
 
 #[test]
 fn a_wide_graph_is_panned() {
-    let ui = Ui { focus: Pane::Graph, pan: (20, 0), ..Ui::default() };
+    let ui = Ui { focus: Pane::Graph, pan: (20, 0), panned: true, ..Ui::default() };
     insta::assert_snapshot!(picture(&wide(), &ui, (80, 24)));
 }
 
@@ -136,7 +321,7 @@ fn a_deep_graph_with_a_loop() {
 
 #[test]
 fn a_deep_graph_is_scrolled_to_its_end_and_no_further() {
-    let ui = Ui { focus: Pane::Graph, pan: (0, 1000), selected: 11, ..Ui::default() };
+    let ui = Ui { focus: Pane::Graph, pan: (0, 1000), panned: true, selected: 11, ..Ui::default() };
     insta::assert_snapshot!(picture(&deep(), &ui, (80, 24)));
 }
 
@@ -153,8 +338,7 @@ fn a_run_that_has_finished() {
 #[test]
 fn a_run_that_has_failed() {
     let mut view = small();
-    view.state =
-        RunState::Failed("stage `parse` failed on item 811 (attempt 2): no digit\n  more".to_string());
+    view.state = broken();
     insta::assert_snapshot!(picture(&view, &Ui::default(), (100, 24)));
 }
 

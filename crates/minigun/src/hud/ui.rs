@@ -9,10 +9,14 @@ pub(super) struct Ui {
     pub(super) focus: Pane,
     pub(super) over: Option<Over>,
     pub(super) paused: bool,
+    /// The pane in focus has the whole screen.
+    pub(super) zoomed: bool,
     /// The stage chosen, by its place.
     pub(super) selected: usize,
     /// How far the graph is moved, in columns and rows.
     pub(super) pan: (i32, i32),
+    /// By hand: until another stage is chosen, it is not moved to show the one that is.
+    pub(super) panned: bool,
     pub(super) workers: usize,
     /// The first failure shown, and its first column.
     pub(super) failures: (usize, usize),
@@ -67,6 +71,7 @@ impl Ui {
             Action::Details => self.turn(Over::Details),
             Action::Progress => self.turn(Over::Progress),
             Action::Pause => self.paused = !self.paused,
+            Action::Zoom => self.zoomed = !self.zoomed,
             Action::NextPane => self.focus = self.focus.next(1),
             Action::PreviousPane => self.focus = self.focus.next(3),
             Action::Up => self.scroll((0, -1), view),
@@ -101,8 +106,10 @@ impl Ui {
         let within =
             |at: usize, by: i32, len: usize| at.saturating_add_signed(by as isize).min(len.saturating_sub(1));
         match self.focus {
-            Pane::Graph => self.pan = (self.pan.0 + x, self.pan.1 + y),
-            Pane::Stages => self.selected = within(self.selected, y, view.stages.len()),
+            Pane::Graph => (self.pan, self.panned) = ((self.pan.0 + x, self.pan.1 + y), true),
+            Pane::Stages => {
+                (self.selected, self.panned) = (within(self.selected, y, view.stages.len()), false);
+            }
             Pane::Workers => self.workers = within(self.workers, y, view.workers.len()),
             Pane::Failures => {
                 self.failures.0 = within(self.failures.0, y, view.failures.len());

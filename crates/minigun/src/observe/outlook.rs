@@ -35,6 +35,8 @@ pub(crate) struct Outlook {
 pub(crate) struct Watcher {
     /// By stage: the stages before it.
     before: Vec<Vec<usize>>,
+    /// By stage: how many ways its items go; on more than one, each item takes one of them.
+    ways: Vec<usize>,
     /// By stage: what was done at the last look, and the rate since.
     last: Vec<(u64, Option<f64>)>,
     looked: Duration,
@@ -49,7 +51,13 @@ const ONE_TO_ONE: [&str; 5] = ["map", "try_map", "inspect", "source", "channel"]
 impl Watcher {
     pub(crate) fn new(graph: &Graph) -> Watcher {
         let mut before = vec![Vec::new(); graph.stages.len()];
+        let mut ways = vec![0; graph.stages.len()];
         for (point, info) in graph.points.iter().enumerate() {
+            for StageId(stage) in &info.from {
+                if let Some(ways) = ways.get_mut(*stage as usize) {
+                    *ways += 1;
+                }
+            }
             let from = graph.sources(crate::graph::PointId(point as u32));
             for StageId(to) in &info.to {
                 if let Some(before) = before.get_mut(*to as usize) {
@@ -61,7 +69,7 @@ impl Watcher {
             before.sort_unstable();
             before.dedup();
         });
-        Watcher { last: vec![(0, None); before.len()], before, looked: Duration::ZERO }
+        Watcher { last: vec![(0, None); before.len()], before, ways, looked: Duration::ZERO }
     }
 
     /// Looks at the figures of now, so long after the start.
@@ -113,15 +121,24 @@ impl Watcher {
         }
         let before = self.before.get(at).filter(|before| !before.is_empty())?;
         seen.push(at);
-        let sum = before.iter().map(|before| self.leaving(stages, *before, seen)).sum();
+        let sum = before.iter().map(|before| self.leaving(stages, *before, at, seen)).sum();
         seen.pop();
         sum
     }
 
-    /// The items that will have left a stage in the end: where it is not one for one, by what came out till now.
-    fn leaving(&self, stages: &[StageReport], at: usize, seen: &mut Vec<usize>) -> Option<u64> {
+    /// The items that will have left a stage for another in the end: where it is not one for one, by what came out till
+    /// now; where it has several ways, by what went to that one till now.
+    fn leaving(&self, stages: &[StageReport], at: usize, to: usize, seen: &mut Vec<usize>) -> Option<u64> {
         let arriving = self.arriving(stages, at, seen)?;
         let stage = stages.get(at)?;
+        if self.ways.get(at).is_some_and(|ways| *ways > 1) {
+            // What arrives there is told apart by nobody.
+            let alone = self.before.get(to).is_some_and(|before| before.len() == 1);
+            let (ins, there) = (stage.figures.items_in, stages.get(to).filter(|_| alone)?.figures);
+            let went = there.items_in + there.queue.map_or(0, |queue| queue.depth);
+            let share = (went as f64 / ins as f64).min(1.0);
+            return (ins > 0).then(|| went.max((arriving as f64 * share).round() as u64));
+        }
         if ONE_TO_ONE.contains(&stage.kind) {
             return Some(arriving);
         }
@@ -182,7 +199,7 @@ pub(crate) fn clock(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::{StageFigures, WorkerFigures};
+    use crate::stats::{QueueFigures, StageFigures, WorkerFigures};
 
     fn stage(name: &str, kind: &'static str, items: u64, figures: StageFigures) -> StageReport {
         let worker = WorkerFigures {
@@ -215,7 +232,8 @@ mod tests {
     }
 
     fn watcher() -> Watcher {
-        Watcher { before: vec![vec![], vec![0], vec![1]], last: vec![(0, None); 3], looked: Duration::ZERO }
+        let (before, ways) = (vec![vec![], vec![0], vec![1]], vec![1, 1, 0]);
+        Watcher { before, ways, last: vec![(0, None); 3], looked: Duration::ZERO }
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -260,6 +278,30 @@ mod tests {
         assert_eq!((outlook.part, outlook.left), (Some(1.0), Some(Duration::ZERO)));
         let nothing = watcher().look(&run(Some(0), 0, 0, 0), SECOND);
         assert_eq!(nothing.part, Some(1.0));
+    }
+
+    #[test]
+    fn where_items_take_one_of_several_ways_each_way_has_its_share() {
+        let figures = |items_in, items_out| StageFigures { items_in, items_out, ..StageFigures::default() };
+        let waiting = QueueFigures { depth: 5, limit: 10 };
+        let stages = [
+            stage("in", "source", 40, StageFigures { expected: Some(100), ..figures(0, 40) }),
+            stage("split", "partition", 40, figures(40, 40)),
+            stage("few", "map", 5, StageFigures { queue: Some(waiting), ..figures(5, 5) }),
+            stage("many", "map", 30, figures(30, 30)),
+            stage("both", "consumer", 35, figures(35, 0)),
+        ];
+        let mut watcher = Watcher {
+            before: vec![vec![], vec![0], vec![1], vec![1], vec![2, 3]],
+            ways: vec![1, 2, 1, 1, 0],
+            last: vec![(0, None); 5],
+            looked: Duration::ZERO,
+        };
+        let of: Vec<_> = watcher.look(&stages, SECOND).rows.iter().map(|row| row.of).collect();
+        assert_eq!(of, [100, 100, 25, 75, 100].map(Some));
+        // Two ways of one split that meet in a stage are not told apart.
+        watcher.before[4] = vec![1, 2];
+        assert_eq!(watcher.look(&stages, SECOND).rows[4].of, None);
     }
 
     #[test]

@@ -9,10 +9,10 @@ use crate::sync::Mutex;
 use super::flow::Flow;
 use super::scope::{Gathers, Scope};
 use crate::error::Error;
-use crate::exec::ReceiverNode;
+use crate::exec::{ReceiverNode, Tap};
 use crate::failure::Failure;
-use crate::graph::Mistake;
-use crate::queue::{Pop, Queue};
+use crate::graph::{Mistake, StageId};
+use crate::queue::Pop;
 use crate::report::{Outcome, Report, TAKEN};
 use crate::stage::batch::{Batch, Rebatch};
 use crate::stage::batcher::{Batcher, Batches};
@@ -105,7 +105,8 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        self.dedup(key, HashSet::new)
+        let stage = self.dedup_stage();
+        self.dedup(stage, key, HashSet::new)
     }
 
     /// As [`dedup_by`](Self::dedup_by) in a memory of fixed size, at the price of an error: a new key may be taken for
@@ -123,19 +124,27 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
+        let (stage, name) = self.dedup_stage();
         if !(error > 0.0 && error < 1.0) {
-            self.home.graph(|graph| graph.mistakes.push(Mistake::ErrorRate { error: error.to_string() }));
+            let (stage, error) = (name.clone(), error.to_string());
+            self.home.graph(|graph| graph.mistakes.push(Mistake::ErrorRate { stage, error }));
         }
-        self.dedup(key, move || Bloom::new(keys, error))
+        self.dedup((stage, name), key, move || Bloom::new(keys, error))
+    }
+
+    fn dedup_stage(&self) -> (StageId, String) {
+        self.home.graph(|graph| {
+            let stage = graph.unnamed("dedup_by", None);
+            (stage, graph.name(stage).to_string())
+        })
     }
 
     fn dedup<K: 'static, N: Seen<K> + 'static>(
         self,
+        (stage, name): (StageId, String),
         key: impl Fn(&T) -> K + Send + Sync + 'static,
         make: impl Fn() -> N + Send + Sync + 'static,
     ) -> Flow<T, S> {
-        let stage = self.home.graph(|graph| graph.unnamed("dedup_by", None));
-        let name = self.home.graph(|graph| graph.name(stage).to_string());
         let key = Arc::new(key);
         self.own_thread(stage, &name).step_at(stage, &name, move |_| {
             let (key, mut seen) = (Arc::clone(&key), make());
@@ -148,7 +157,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         })
     }
 
-    fn batch_stage(&self, kind: &'static str, size: usize) -> (crate::graph::StageId, String) {
+    fn batch_stage(&self, kind: &'static str, size: usize) -> (StageId, String) {
         self.home.graph(|graph| {
             let stage = graph.unnamed(kind, None);
             let name = graph.name(stage).to_string();
@@ -203,15 +212,16 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     where
         S: Gathers,
     {
-        let queue = Arc::new(Queue::new(limit, false));
-        self.home.graph(|graph| {
+        let stage = self.home.graph(|graph| {
             let stage = graph.stage(name, "receiver", None);
             graph.consume(self.spot.id, Some(stage));
+            stage
         });
-        let (node, sink) = ReceiverNode::new(&queue, name);
+        let tap = Tap::new(limit, stage);
+        let (node, sink) = ReceiverNode::new(&tap, name);
         self.home.add(Some(Box::new(node)));
         self.spot.point.attach(sink);
-        Receiver { queue, run: Vec::new().into_iter(), taken: 0 }
+        Receiver { tap, run: Vec::new().into_iter(), taken: 0 }
     }
 }
 
@@ -287,7 +297,7 @@ impl<A, F> Drop for Fold<A, F> {
 
 /// The receiving end of [`Flow::receiver`]: an iterator that ends when the flow has ended.
 pub struct Receiver<T> {
-    queue: Arc<Queue<T>>,
+    tap: Arc<Tap<T>>,
     run: std::vec::IntoIter<T>,
     /// Items of the run that was taken last.
     taken: usize,
@@ -301,10 +311,13 @@ impl<T> Iterator for Receiver<T> {
         if let Some(item) = self.run.next() {
             return Some(item);
         }
-        self.queue.done(std::mem::take(&mut self.taken));
+        self.tap.queue.done(std::mem::take(&mut self.taken));
         let mut run = Vec::new();
-        match self.queue.pop(&mut run, usize::MAX) {
-            Pop::Run(_) => self.taken = run.len(),
+        match self.tap.queue.pop(&mut run, usize::MAX) {
+            Pop::Run(_) => {
+                self.taken = run.len();
+                self.tap.took(run.len());
+            }
             Pop::Again(kept) => return Some(kept.item),
             Pop::End | Pop::Empty(_) | Pop::Rest => return None,
         }
@@ -315,6 +328,6 @@ impl<T> Iterator for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.queue.stop();
+        self.tap.queue.stop();
     }
 }

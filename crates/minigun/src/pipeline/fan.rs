@@ -5,22 +5,23 @@ use std::sync::Arc;
 use super::flow::{Done, Flow};
 use super::home::At;
 use super::port::{Port, Ported, Ports};
-use super::scope::{Crosses, Program, Scope};
+use super::scope::{Crosses, Joins, Program, Scope};
 use crate::graph::Mistake;
 use crate::plan::Spot;
 use crate::stage::output::Output;
 
-/// Joins flows of one type: their items arrive in one flow, in no particular order.
+/// Joins flows of one type: their items arrive in one flow, in no particular order. Not inside a block, where branches end
+/// in ports instead.
 ///
 /// # Panics
 /// Never: `N` is at least 1, or the call does not compile.
-pub fn merge<T: Send + 'static, const N: usize>(flows: [Flow<T>; N]) -> Flow<T> {
+pub fn merge<T: Send + 'static, S: Joins, const N: usize>(flows: [Flow<T, S>; N]) -> Flow<T, S> {
     const { assert!(N > 0, "merge needs at least one flow") };
     merge_all(flows.into_iter().collect())
 }
 
 /// Joins at least one flow.
-pub(crate) fn merge_all<T: Send + 'static>(mut flows: Vec<Flow<T>>) -> Flow<T> {
+fn merge_all<T: Send + 'static, S: Joins>(mut flows: Vec<Flow<T, S>>) -> Flow<T, S> {
     let rest = flows.split_off(1);
     let first = match flows.pop() {
         Some(first) if rest.is_empty() => return first,
@@ -103,9 +104,13 @@ where
     }
 }
 
-impl<T: Send + 'static> Flow<T, Program> {
-    /// Joins flows: their items arrive in one flow, in no particular order.
-    pub fn merge(self, others: impl Flows<T>) -> Flow<T> {
+impl<T: Send + 'static, S: Scope> Flow<T, S> {
+    /// Joins flows: their items arrive in one flow, in no particular order. Not inside a block, where branches end in
+    /// ports ([`send_to`](Self::send_to)) instead.
+    pub fn merge(self, others: impl Flows<T, S>) -> Flow<T, S>
+    where
+        S: Joins,
+    {
         let mut flows = vec![self];
         flows.extend(others.into_flows());
         merge_all(flows)
@@ -113,22 +118,22 @@ impl<T: Send + 'static> Flow<T, Program> {
 }
 
 /// One flow or several of one type.
-pub trait Flows<T> {
+pub trait Flows<T, S = Program> {
     #[doc(hidden)]
-    fn into_flows(self) -> Vec<Flow<T>>;
+    fn into_flows(self) -> Vec<Flow<T, S>>;
 }
-impl<T> Flows<T> for Flow<T> {
-    fn into_flows(self) -> Vec<Flow<T>> {
+impl<T, S> Flows<T, S> for Flow<T, S> {
+    fn into_flows(self) -> Vec<Flow<T, S>> {
         vec![self]
     }
 }
-impl<T, const N: usize> Flows<T> for [Flow<T>; N] {
-    fn into_flows(self) -> Vec<Flow<T>> {
+impl<T, S, const N: usize> Flows<T, S> for [Flow<T, S>; N] {
+    fn into_flows(self) -> Vec<Flow<T, S>> {
         self.into_iter().collect()
     }
 }
-impl<T> Flows<T> for Vec<Flow<T>> {
-    fn into_flows(self) -> Vec<Flow<T>> {
+impl<T, S> Flows<T, S> for Vec<Flow<T, S>> {
+    fn into_flows(self) -> Vec<Flow<T, S>> {
         self
     }
 }

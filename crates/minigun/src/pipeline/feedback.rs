@@ -7,23 +7,31 @@
 //! **Why a loop cannot block itself.** All queues are bounded, so a worker may have to wait for room in the next one. Cut
 //! every way back ([`frontier`](crate::stage::frontier)): what is left of the graph has no circle, for a circle without a
 //! `feedback` is refused. Now suppose that workers wait for room, in a circle or not. Of the queues they wait for, take
-//! one that lies last along the flow. Those who take from it wait for no queue further along, or that one would lie later;
-//! and they do not wait for a way back, because sending there waits for nobody. So they take, and there is room.
+//! one that lies last along the flow. What fills it are items that can be taken: nobody keeps room in it who waits for
+//! room elsewhere, because an attempt that has outputs for several queues lets go first what has room
+//! ([`tx`](crate::stage::tx)), and what a sender takes ahead is never all there is. Those who take from it wait for no
+//! queue further along, or that one would lie later; and they do not wait for a way back, because sending there waits for
+//! nobody. So they take, and there is room. What else holds items ends by itself: a wait for the next attempt or for a rate
+//! by the clock, a batch when everything else is at rest, the window of an ordered block when its first item is done,
+//! which has been taken and so is one of those above.
 //!
 //! **Why memory is bounded.** What the way back cannot keep in memory goes to files, unnamed and gone with the run. What was
-//! sent back has the right of way at the head of the loop: while it fills the queue there, nothing new is let in.
+//! sent back has the right of way at the head of the loop: while it fills the queue there, nothing new is let in. So what a
+//! loop has in memory are its queues, what its attempts hold back, and [`LOOP_MEMORY`](crate::defaults::LOOP_MEMORY) at
+//! either end of the way back.
 
 use std::sync::Arc;
 
 use super::flow::Flow;
 use super::port::Port;
+use super::scope::{Joins, Scope};
 use crate::exec::{FeedbackNode, ThreadsNode};
 use crate::plan::Spot;
 use crate::stage::output::Output;
 use crate::wire::{Wire, WireFns};
 
-// The bound stands on the method: on the impl it would be a missing method, without the trait's explanation.
-impl<T: Send + 'static> Flow<T> {
+// The bounds stand on the method: on the impl it would be a missing method, without the traits' explanations.
+impl<T: Send + 'static, S: Scope> Flow<T, S> {
     /// A loop: `body` gets this flow, joined by everything that is sent to the port, and gives what leaves the loop.
     ///
     /// ```
@@ -56,7 +64,9 @@ impl<T: Send + 'static> Flow<T> {
     ///
     /// **What waits to go round** is kept encoded (as [`Format::Tagged`](crate::Format::Tagged)), up to
     /// [`LOOP_MEMORY`](crate::defaults::LOOP_MEMORY) at either end in memory and the rest in files without a name in
-    /// the system's folder for temporary files; so a loop never waits for itself, however many items an item makes.
+    /// the system's folder for temporary files; so a loop never waits for itself, however many items an item makes. A stage
+    /// outside the loop that sends to the port waits no more than one in it does: how much lies in files is for what it
+    /// sends to bound.
     /// If such a file fails, the run ends with [`Error::Loop`](crate::Error::Loop). That is why items must be [`Wire`]. An
     /// item that cannot be encoded fails the attempt that sent it, in the same way as what follows a block does.
     ///
@@ -65,9 +75,10 @@ impl<T: Send + 'static> Flow<T> {
     ///
     /// A `feedback` to which nothing is ever sent back, and a circle of ports without a `feedback`, are mistakes in the
     /// wiring.
-    pub fn feedback<R>(self, name: &str, body: impl FnOnce(Flow<T>, Port<T>) -> R) -> R
+    pub fn feedback<R>(self, name: &str, body: impl FnOnce(Flow<T, S>, Port<T>) -> R) -> R
     where
         T: Wire,
+        S: Joins,
     {
         let home = Arc::clone(&self.home);
         let (stage, back, head) = home.graph(|graph| {
@@ -79,7 +90,7 @@ impl<T: Send + 'static> Flow<T> {
             let head = Spot::<T>::new(graph, Vec::new(), vec![self.spot.id, back.id], None);
             (stage, back, head)
         });
-        let (node, arrive) = ThreadsNode::single(&head, stage, name);
+        let (node, arrive) = ThreadsNode::single(&head, (stage, name), home.config.queue);
         let (feedback, send_back) = FeedbackNode::new(node.queue(), WireFns::new(), (stage, name), head.id);
         home.add(Some(Box::new(node)));
         home.add(Some(Box::new(feedback)));

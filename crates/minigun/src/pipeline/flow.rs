@@ -119,7 +119,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
             graph.consume(spot.id, None);
             Spot::<T>::new(graph, Vec::new(), vec![spot.id], None)
         });
-        let (node, sink) = ThreadsNode::single(&next, stage, name);
+        let (node, sink) = ThreadsNode::single(&next, (stage, name), home.config.queue);
         home.add(Some(Box::new(node)));
         spot.point.attach(sink);
         Flow::at(&home, next, block)
@@ -375,7 +375,10 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         match &self.head {
             Some(head) if when == "before" => head.hooks.lock().before.push(hook),
             Some(head) => head.hooks.lock().after.push(hook),
-            None => self.home.graph(|graph| graph.mistakes.push(Mistake::NoStage { hook: when })),
+            None => self.home.graph(|graph| {
+                let behind = graph.names_before(self.spot.id);
+                graph.mistakes.push(Mistake::NoStage { hook: when, behind });
+            }),
         }
         self
     }

@@ -34,11 +34,11 @@ use crate::report::Report;
 use crate::run::running::{self, Running};
 use crate::stage::handles::{Collector, Counter, decode_values};
 use crate::stats::Totals;
+use crate::timers::Timers;
 use crate::wire::Wire;
 
 use crate::plan::config::Config;
 use crate::plan::{Executor, Spot};
-#[cfg(feature = "metrics")]
 use crate::run::draft::Attached;
 use crate::run::draft::Draft;
 use home::Home;
@@ -274,8 +274,12 @@ impl Pipeline {
         self
     }
 
+    /// By what waits go, if not by the system's time.
+    pub(crate) fn go_by(&self, timers: &Arc<Timers>) {
+        self.home.draft.lock().timers = Some(Arc::clone(timers));
+    }
+
     /// Adds what the run opens and closes.
-    #[cfg(feature = "metrics")]
     pub(crate) fn attach(&self, attached: Arc<dyn Attached>) {
         self.home.attach(attached);
     }

@@ -90,7 +90,8 @@ impl Pool for Dynamic {}
 /// A block head that can stand in scope `S` for items of type `T`.
 #[diagnostic::on_unimplemented(
     message = "a block of this kind cannot stand here: `{Self}` inside `{S}`",
-    note = "process blocks belong to the pipeline itself; inside a block use `inline()` or `threads(n)`, or run a whole pipeline inside the closure"
+    note = "process blocks belong to the pipeline itself; inside a block use `inline()` or `threads(n)`, or run a whole pipeline inside the closure",
+    note = "`by_key` belongs to blocks of the pipeline itself, too: the threads of a block inside another take whatever comes"
 )]
 pub trait Runs<T, S = Program>: Sized {
     /// The scope inside the block.
@@ -272,7 +273,8 @@ impl<P, M> Block<P, M> {
     /// the same in every run with as many workers.
     ///
     /// For an [`Executor`] that is `inline` one thread of the block's own serves all keys; `process_per_batch` is a mistake
-    /// in the wiring.
+    /// in the wiring, and so is [`ordered`](Block::ordered) on the same head. On a block inside another it does not
+    /// compile; put it on the outer one, whose workers then see whole keys.
     pub fn by_key<T, K: Hash>(self, key: impl Fn(&T) -> K + Send + Sync + 'static) -> Block<P, M, ByKey<T>>
     where
         P: Pool,

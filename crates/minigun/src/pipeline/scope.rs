@@ -34,6 +34,16 @@ impl Scope for Task {}
 pub trait Gathers: Scope {}
 impl Gathers for Program {}
 
+/// Scopes in which flows can be brought together, and the queues between stages are in view: the program itself.
+#[diagnostic::on_unimplemented(
+    message = "flows cannot be joined inside a block",
+    label = "this belongs to the pipeline itself; it cannot stand inside a block",
+    note = "put `merge`, `least_loaded` and `feedback` before, after or around the block",
+    note = "to join branches that were split inside a block, end all but one with `send_to`, and merge the flows behind those ports with what comes out of the block"
+)]
+pub trait Joins: Scope {}
+impl Joins for Program {}
+
 /// Items that may pass the border of a scope: the end of a block, or a port.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot cross the border of a process block",

@@ -185,7 +185,10 @@ impl<T: Send + 'static> Flow<T> {
     pub fn skip_on_failure(self) -> Self {
         match &self.source {
             Some(skips) => skips.store(true, Ordering::Relaxed),
-            None => self.home.graph(|graph| graph.mistakes.push(Mistake::NoSource)),
+            None => self.home.graph(|graph| {
+                let behind = graph.names_before(self.spot.id);
+                graph.mistakes.push(Mistake::NoSource { behind });
+            }),
         }
         self
     }

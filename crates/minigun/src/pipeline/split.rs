@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use super::flow::Flow;
 use super::port::Ported;
-use super::scope::{Program, Scope};
+use super::scope::{Joins, Scope};
 use crate::failure::Failure;
 use crate::graph::{Mistake, StageId};
 use crate::plan::{Spot, key_hash};
@@ -168,18 +168,25 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
     }
 }
 
-impl<T: Send + 'static> Flow<T, Program> {
+impl<T: Send + 'static, S: Scope> Flow<T, S> {
     /// `N` branches: an item goes to the one that has the fewest items under way (waiting in the queue it leads to, or
     /// taken from there and not done yet); among equals, in turn.
     ///
-    /// A branch through which several queues must be passed is judged by the first.
-    pub fn least_loaded<const N: usize>(self) -> [Self; N] {
+    /// A branch through which several queues must be passed is judged by the first. Not inside a block, where no queues
+    /// are in view.
+    pub fn least_loaded<const N: usize>(self) -> [Self; N]
+    where
+        S: Joins,
+    {
         const { assert!(N > 0, "a split needs at least one branch") };
         array(self.least_loaded_n(N))
     }
 
     /// As [`least_loaded`](Self::least_loaded), with `branches` branches (at least 1).
-    pub fn least_loaded_n(self, branches: usize) -> Vec<Self> {
+    pub fn least_loaded_n(self, branches: usize) -> Vec<Self>
+    where
+        S: Joins,
+    {
         let stage = self.unnamed_split("least_loaded");
         self.split(stage, branches, || {
             let first = Cell::new(0);

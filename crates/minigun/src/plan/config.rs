@@ -53,7 +53,7 @@ pub struct Config {
     /// their names; as text: `threads:4`. A name for which the program does not ask is an error.
     #[serde(with = "executors")]
     pub executors: BTreeMap<String, Executor>,
-    /// Items the queue before a block holds ([`Block::queue`](crate::Block::queue)).
+    /// Items that the queue before a block ([`Block::queue`](crate::Block::queue)), or before a stage with a thread of its own, holds.
     pub queue: Option<NonZeroUsize>,
     /// The most threads of one block ([`Pipeline::max_threads`](crate::Pipeline::max_threads)).
     pub max_threads: Option<NonZeroUsize>,

@@ -1,5 +1,6 @@
 //! Where results arrive in the program: the outside ends of a block's exits, in one transaction.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,13 +10,17 @@ use crate::codec::Format;
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::in_flight::InFlight;
+use crate::meter::Meter;
 use crate::queue::Stopped;
 use crate::shared::Shared;
 use crate::stage::attempt::guarded;
 use crate::stage::exit::{Arrivals, Exit, Parcel};
 use crate::stage::letters::{self, Letters, MakeLetters};
-use crate::stage::sink::Cx;
+use crate::stage::sink::{Broken, Cx, Series};
 use crate::working::Working;
+
+/// So many items are decoded one after the other before they are sent on.
+const RUN: usize = 256;
 
 /// One slot's outside ends.
 pub(crate) struct Arrival {
@@ -41,7 +46,7 @@ impl Arrival {
     pub(crate) fn outputs(
         &mut self,
         format: Format,
-        body: &[u8],
+        body: &mut Fields<'_>,
         of: Working,
     ) -> Result<Result<(), Failure>, FrameError> {
         // The light steps behind the block run here and now.
@@ -49,6 +54,16 @@ impl Arrival {
         let outcome = self.take_outputs(format, body);
         self.cx.tx.journal.works_at(Working::Nothing);
         outcome
+    }
+
+    /// As [`outputs`](Self::outputs), of a result that was kept by itself.
+    pub(crate) fn outputs_of(
+        &mut self,
+        format: Format,
+        body: &[u8],
+        of: Working,
+    ) -> Result<Result<(), Failure>, FrameError> {
+        self.outputs(format, &mut Fields(body), of)
     }
 
     /// As [`outputs`](Self::outputs), of an attempt that a thread of the program made.
@@ -69,10 +84,51 @@ impl Arrival {
         arrived.map_err(|failure| self.undone(failure))
     }
 
-    fn take_outputs(&mut self, format: Format, body: &[u8]) -> Result<Result<(), Failure>, FrameError> {
-        let mut fields = Fields(body);
-        while !fields.is_empty() {
-            let (exit, bytes) = protocol::next_output(&mut fields)?;
+    /// Takes the results of items with these numbers after their first attempt, each committed for itself. Gives the
+    /// number of the item that comes next, and why it went no further if it did not.
+    pub(crate) fn results(
+        &mut self,
+        format: Format,
+        body: &mut Fields<'_>,
+        numbers: Range<u64>,
+        (shared, meter): (&Shared, &mut Meter),
+    ) -> Result<(u64, Result<(), Broken>), FrameError> {
+        let mut number = numbers.start;
+        let mut run = Vec::with_capacity(RUN.min((numbers.end - number) as usize));
+        while number < numbers.end {
+            let most = RUN.min((numbers.end - number) as usize);
+            let exit = protocol::next_single_outputs(body, most, &mut run)?;
+            let Some(exit) = self.exits.get_mut(usize::from(exit)).filter(|_| !run.is_empty()) else {
+                // It gave nothing, or more than one.
+                if let Err(failure) = self.outputs(format, body, Working::at(number, 0))? {
+                    return Ok((number, Err(failure.into())));
+                }
+                if self.commit(shared).is_err() {
+                    return Ok((number, Err(Broken::Stopped)));
+                }
+                number += 1;
+                continue;
+            };
+            let tx = &*self.cx.tx;
+            let mut series = Series { tx, run: shared, meter: &mut *meter, number };
+            let outcome = guarded(|| Ok(exit.run(format, &run, &mut series)));
+            number = series.number;
+            tx.journal.works_at(Working::Nothing);
+            match outcome.unwrap_or_else(|failure| Err(failure.into())) {
+                Ok(()) => {}
+                Err(Broken::Failed(failure)) => return Ok((number, Err(self.undone(failure).into()))),
+                Err(broken) => return Ok((number, Err(broken))),
+            }
+        }
+        Ok((number, Ok(())))
+    }
+
+    fn take_outputs(
+        &mut self,
+        format: Format,
+        body: &mut Fields<'_>,
+    ) -> Result<Result<(), Failure>, FrameError> {
+        while let Some((exit, bytes)) = protocol::next_output(body)? {
             let Some(arrivals) = self.exits.get_mut(exit as usize) else {
                 return Err(FrameError::Content("an output for an exit that does not exist"));
             };

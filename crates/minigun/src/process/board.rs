@@ -51,10 +51,12 @@ impl Board {
 }
 
 impl Claims {
+    #[inline]
     fn byte(&self, index: u64) -> &AtomicU8 {
         &self.board.memory.bytes()[self.range.clone()][index as usize % WINDOW_ITEMS]
     }
 
+    #[inline]
     fn word(&self) -> &AtomicU64 {
         &self.board.memory.words()[self.slot * WORDS]
     }
@@ -79,12 +81,14 @@ impl Claims {
     }
 
     /// By the worker: it begins an item now.
+    #[inline]
     pub(crate) fn begin(&self, now: Instant) {
         let nanos = now.saturating_duration_since(self.board.epoch).as_nanos() as u64;
         self.word().store(nanos.max(1), Ordering::Relaxed);
     }
 
     /// By the worker: it runs no item. By the program, before it forks a worker: the last one's word is gone.
+    #[inline]
     pub(crate) fn rest(&self) {
         self.word().store(0, Ordering::Relaxed);
     }
@@ -97,9 +101,13 @@ impl Claims {
         }
     }
 
-    /// By the program: the item is on its way.
-    pub(crate) fn offer(&self, index: u64) {
-        self.byte(index).store(OFFERED, Ordering::Release);
+    /// By the program: so many items are on their way.
+    pub(crate) fn offer(&self, index: u64, count: usize) {
+        let bytes = &self.board.memory.bytes()[self.range.clone()];
+        let (end, start) = bytes.split_at(index as usize % WINDOW_ITEMS);
+        for byte in start.iter().chain(end).take(count) {
+            byte.store(OFFERED, Ordering::Release);
+        }
     }
 
     /// By the program: takes an item back; `false` if the worker has it.
@@ -108,11 +116,13 @@ impl Claims {
     }
 
     /// By the worker: begins an item; `false` if it was taken back.
+    #[inline]
     pub(crate) fn claim(&self, index: u64) -> bool {
         self.byte(index).compare_exchange(OFFERED, RUNNING, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// By the worker: the item was run; what is left is to send its result.
+    #[inline]
     pub(crate) fn done(&self, index: u64) {
         self.byte(index).store(DONE, Ordering::Release);
     }

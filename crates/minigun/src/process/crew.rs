@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::plan::Settings;
 use crate::queue::Kept;
 use crate::sync::Mutex;
+use crate::timers;
 
 /// One worker slot, as the others see it.
 pub(crate) struct Desk<T> {
@@ -162,6 +163,11 @@ impl<T> SlotCrew<T> {
     /// From now on nothing waits for its next attempt.
     pub(crate) fn hurry(&self) {
         self.returned.lock().hurried = true;
+        self.wake();
+    }
+
+    /// Every slot looks again for what it could do.
+    pub(crate) fn wake(&self) {
         for desk in &self.desks {
             // It can refuse only if it was never made; then nobody waits on it.
             let _ = desk.event.set();
@@ -180,7 +186,7 @@ impl<T> SlotCrew<T> {
         if let Some(parcel) = returned.now.pop_front() {
             return Some(Again::Parcel(parcel));
         }
-        if returned.later.peek().is_some_and(|later| returned.hurried || later.due <= Instant::now()) {
+        if returned.later.peek().is_some_and(|later| returned.hurried || later.due <= timers::now()) {
             return returned.later.pop().map(|later| Again::Parcel(later.parcel));
         }
         returned.unencoded.pop_front().map(Again::Unencoded)
@@ -190,7 +196,7 @@ impl<T> SlotCrew<T> {
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let returned = self.returned.lock();
         let due = returned.later.peek()?.due;
-        Some(if returned.hurried { due.min(Instant::now()) } else { due })
+        Some(if returned.hurried { due.min(timers::now()) } else { due })
     }
 
     /// Whether something came back that can be sent at once.

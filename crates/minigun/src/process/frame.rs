@@ -205,35 +205,42 @@ impl<'a> Fields<'a> {
         self.0.is_empty()
     }
 
+    #[inline]
     pub(crate) fn bytes(&mut self, length: usize) -> Result<&'a [u8], FrameError> {
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(FrameError::Short)?;
         self.0 = rest;
         Ok(bytes)
     }
 
+    #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], FrameError> {
         let (bytes, rest) = self.0.split_first_chunk().ok_or(FrameError::Short)?;
         self.0 = rest;
         Ok(*bytes)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, FrameError> {
         Ok(self.array::<1>()?[0])
     }
 
+    #[inline]
     pub(crate) fn u16(&mut self) -> Result<u16, FrameError> {
         self.array().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u32(&mut self) -> Result<u32, FrameError> {
         self.array().map(u32::from_le_bytes)
     }
 
+    #[inline]
     pub(crate) fn u64(&mut self) -> Result<u64, FrameError> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// A field that its length precedes.
+    #[inline]
     pub(crate) fn block(&mut self) -> Result<&'a [u8], FrameError> {
         let length = self.u32()? as usize;
         self.bytes(length)

@@ -72,7 +72,9 @@ fn read(kind: Kind, payload: &[u8]) -> Result<(), FrameError> {
     match kind {
         Kind::Items => {
             while !fields.is_empty() {
-                item(protocol::next_item(&mut fields)?.1);
+                for _ in 0..protocol::next_items(&mut fields)?.count {
+                    item(fields.block()?);
+                }
             }
         }
         Kind::Ready => journal(payload),
@@ -80,10 +82,10 @@ fn read(kind: Kind, payload: &[u8]) -> Result<(), FrameError> {
         Kind::Results => {
             let (mut results, entries) = protocol::results_and_journal(payload)?;
             while !results.is_empty() {
-                let result = protocol::next_result(&mut results)?;
-                match result.outcome {
-                    ItemOutcome::Done => outputs(result.body)?,
-                    ItemOutcome::Failed => drop(protocol::decode_failure(result.body).to_string()),
+                let run = protocol::next_results(&mut results)?;
+                match run.outcome {
+                    ItemOutcome::Done => outputs(run.body, run.count)?,
+                    ItemOutcome::Failed => drop(protocol::decode_failure(run.body.0).to_string()),
                 }
             }
             journal(entries);
@@ -97,10 +99,18 @@ fn read(kind: Kind, payload: &[u8]) -> Result<(), FrameError> {
     Ok(())
 }
 
-fn outputs(body: &[u8]) -> Result<(), FrameError> {
-    let mut fields = Fields(body);
-    while !fields.is_empty() {
-        item(protocol::next_output(&mut fields)?.1);
+fn outputs(mut body: Fields<'_>, count: u32) -> Result<(), FrameError> {
+    let mut run = Vec::new();
+    for _ in 0..count {
+        let one_by_one = protocol::next_result(&mut Fields(body.0))?;
+        protocol::next_single_outputs(&mut body, 1, &mut run)?;
+        run.iter().for_each(|bytes| item(bytes));
+        if run.is_empty() {
+            while let Some((_, bytes)) = protocol::next_output(&mut body)? {
+                item(bytes);
+            }
+        }
+        drop(one_by_one);
     }
     Ok(())
 }

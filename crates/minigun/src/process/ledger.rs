@@ -1,12 +1,15 @@
 //! The ledger of what is in flight to one worker: an item is kept until its result has arrived whole.
 //!
 //! Pure bookkeeping over item indices; the claims on the [board](super::board) decide who has an item.
+//!
+//! Most items are sent once, and their result comes. Of such one only a line is kept, where it stands in its frame; whoever
+//! wants it back before its result gets a [`Parcel`], with all that is to be remembered of an item then.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::defaults::WINDOW_ITEMS;
+use crate::defaults::{FRAME_BYTES, WINDOW_ITEMS};
 
 /// An item on its way: its encoding, and what is known of it.
 #[derive(Debug)]
@@ -64,15 +67,70 @@ impl<T> Parcel<T> {
 pub(crate) struct Ledger<T> {
     /// The index of the first entry.
     base: u64,
-    /// `None`: dealt with, or taken back.
-    entries: VecDeque<Option<Parcel<T>>>,
+    entries: VecDeque<Entry<T>>,
+    /// The frames that carry new items, in their order.
+    frames: VecDeque<Sent>,
     live: usize,
     bytes: usize,
+    /// The room of a frame that is not needed any more, for the next.
+    spare: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Entry<T> {
+    /// Dealt with, or taken back.
+    Gone,
+    /// On its first way, and not kept but in its frame: where there, and how long it is.
+    New {
+        at: u32,
+        length: u32,
+    },
+    Parcel(Box<Parcel<T>>),
+}
+
+/// New items with consecutive indices and numbers, in one frame.
+#[derive(Debug)]
+struct Sent {
+    index: u64,
+    number: u64,
+    frame: Arc<Vec<u8>>,
+}
+
+/// What came out of the ledger.
+#[derive(Debug)]
+pub(crate) enum Taken<T> {
+    /// So many items from this number on, after their first attempt.
+    New(u64, u32),
+    Parcel(Box<Parcel<T>>),
+}
+
+impl<T> Taken<T> {
+    pub(crate) fn count(&self) -> u32 {
+        match self {
+            Taken::New(_, count) => *count,
+            Taken::Parcel(_) => 1,
+        }
+    }
+
+    /// The number of the first item, and the attempt for which it was sent.
+    pub(crate) fn first(&self) -> (u64, u32) {
+        match self {
+            Taken::New(number, _) => (*number, 1),
+            Taken::Parcel(parcel) => (parcel.number, parcel.attempt()),
+        }
+    }
 }
 
 impl<T> Default for Ledger<T> {
     fn default() -> Self {
-        Ledger { base: 0, entries: VecDeque::new(), live: 0, bytes: 0 }
+        Ledger {
+            base: 0,
+            entries: VecDeque::new(),
+            frames: VecDeque::new(),
+            live: 0,
+            bytes: 0,
+            spare: Vec::new(),
+        }
     }
 }
 
@@ -100,13 +158,52 @@ impl<T> Ledger<T> {
     pub(crate) fn add(&mut self, parcel: Parcel<T>) {
         self.live += 1;
         self.bytes += parcel.range.len();
-        self.entries.push_back(Some(parcel));
+        self.entries.push_back(Entry::Parcel(Box::new(parcel)));
+    }
+
+    /// Items that are sent for the first time, with consecutive numbers from `number` on: where they stand in the frame.
+    pub(crate) fn add_new(&mut self, frame: &Arc<Vec<u8>>, number: u64, ranges: &[Range<u32>]) {
+        self.live += ranges.len();
+        self.frames.push_back(Sent { index: self.next(), number, frame: Arc::clone(frame) });
+        let bytes = &mut self.bytes;
+        self.entries.extend(ranges.iter().map(|range| {
+            *bytes += range.len();
+            Entry::New { at: range.start, length: range.end - range.start }
+        }));
+    }
+
+    /// Items with consecutive indices, out of the ledger: as many as are alike, at most `most`. `None` if the first
+    /// is not in flight.
+    pub(crate) fn take(&mut self, index: u64, most: u32) -> Option<Taken<T>> {
+        let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
+        let sent = self.frames.partition_point(|sent| sent.index <= index);
+        let end = self.frames.get(sent).map_or(u64::MAX, |sent| sent.index);
+        let (mut count, mut bytes) = (0, 0);
+        let most = u64::from(most).min(end - index) as usize;
+        for entry in self.entries.range_mut(at.min(self.entries.len())..).take(most) {
+            let Entry::New { length, .. } = *entry else { break };
+            *entry = Entry::Gone;
+            bytes += length as usize;
+            count += 1;
+        }
+        self.live -= count as usize;
+        self.bytes -= bytes;
+        if count > 0 {
+            let sent = &self.frames[sent.checked_sub(1)?];
+            return Some(Taken::New(sent.number + (index - sent.index), count));
+        }
+        self.out(at).map(Taken::Parcel)
     }
 
     /// The item with this index, out of the ledger; `None` if it is not in flight.
-    pub(crate) fn take(&mut self, index: u64) -> Option<Parcel<T>> {
-        let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
-        let parcel = self.entries.get_mut(at)?.take()?;
+    pub(crate) fn take_parcel(&mut self, index: u64) -> Option<Box<Parcel<T>>> {
+        self.out(usize::try_from(index.checked_sub(self.base)?).ok()?)
+    }
+
+    /// The item at this place, out of the ledger.
+    fn out(&mut self, at: usize) -> Option<Box<Parcel<T>>> {
+        let entry = std::mem::replace(self.entries.get_mut(at)?, Entry::Gone);
+        let parcel = parcel(entry, self.base + at as u64, &self.frames)?;
         self.live -= 1;
         self.bytes -= parcel.range.len();
         Some(parcel)
@@ -115,33 +212,48 @@ impl<T> Ledger<T> {
     /// The worker has dealt with everything below `index`: its results were taken, or it was taken back.
     /// What is live there nonetheless has no known outcome and comes back.
     pub(crate) fn pass(&mut self, index: u64) -> Vec<Parcel<T>> {
+        let passed = index.saturating_sub(self.base).min(self.entries.len() as u64) as usize;
         let mut lost = Vec::new();
-        while self.base < index {
-            let Some(entry) = self.entries.pop_front() else { break };
-            self.base += 1;
-            if let Some(parcel) = entry {
-                self.live -= 1;
-                self.bytes -= parcel.range.len();
-                lost.push(parcel);
-            }
+        if self.entries.range(..passed).any(|entry| !matches!(entry, Entry::Gone)) {
+            lost.extend((0..passed).filter_map(|at| self.out(at)).map(|parcel| *parcel));
+        }
+        self.entries.drain(..passed);
+        self.base += passed as u64;
+        // A frame goes when the one behind it begins at the base or before.
+        while self.frames.get(1).is_some_and(|next| next.index <= self.base) {
+            self.drop_frame();
+        }
+        if self.entries.is_empty() {
+            self.drop_frame();
         }
         lost
+    }
+
+    fn drop_frame(&mut self) {
+        let buffer = self.frames.pop_front().and_then(|sent| Arc::into_inner(sent.frame));
+        if let Some(mut buffer) = buffer.filter(|buffer| buffer.capacity() <= 4 * FRAME_BYTES) {
+            buffer.clear();
+            self.spare = buffer;
+        }
+    }
+
+    /// An empty buffer for the next frame, with the room that an earlier one had.
+    pub(crate) fn take_spare(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
     }
 
     /// Takes back, from the end, at most `most` items for which `revoke` succeeds. They come out in their
     /// order.
     pub(crate) fn take_back(&mut self, most: usize, mut revoke: impl FnMut(u64) -> bool) -> Vec<Parcel<T>> {
         let mut taken = Vec::new();
-        for (at, entry) in self.entries.iter_mut().enumerate().rev() {
+        for at in (0..self.entries.len()).rev() {
             if taken.len() == most {
                 break;
             }
-            if entry.is_some() && revoke(self.base + at as u64) {
-                taken.extend(entry.take());
+            if !matches!(self.entries[at], Entry::Gone) && revoke(self.base + at as u64) {
+                taken.extend(self.out(at).map(|parcel| *parcel));
             }
         }
-        self.live -= taken.len();
-        self.bytes -= taken.iter().map(|parcel| parcel.range.len()).sum::<usize>();
         taken.reverse();
         taken
     }
@@ -149,12 +261,21 @@ impl<T> Ledger<T> {
     /// Everything in flight, with its indices; the ledger is empty then and counts from 0 again.
     pub(crate) fn clear(&mut self) -> Vec<(u64, Parcel<T>)> {
         let old = std::mem::take(self);
-        let base = old.base;
-        old.entries
-            .into_iter()
-            .enumerate()
-            .filter_map(|(at, entry)| Some((base + at as u64, entry?)))
-            .collect()
+        let entries = (old.base..).zip(old.entries);
+        entries.filter_map(|(index, entry)| Some((index, *parcel(entry, index, &old.frames)?))).collect()
+    }
+}
+
+/// An entry with all that is to be remembered of an item; `None` if it is gone.
+fn parcel<T>(entry: Entry<T>, index: u64, frames: &VecDeque<Sent>) -> Option<Box<Parcel<T>>> {
+    match entry {
+        Entry::Gone => None,
+        Entry::Parcel(parcel) => Some(parcel),
+        Entry::New { at, length } => {
+            let sent = frames.get(frames.partition_point(|sent| sent.index <= index).checked_sub(1)?)?;
+            let range = at as usize..(at + length) as usize;
+            Some(Box::new(Parcel::new(&sent.frame, range, sent.number + (index - sent.index), None)))
+        }
     }
 }
 
@@ -167,7 +288,8 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Action {
         Add,
-        Take(u64),
+        AddNew(usize),
+        Take(u64, u32),
         Pass(u64),
         TakeBack(usize, u64),
     }
@@ -175,7 +297,8 @@ mod tests {
     fn action() -> impl Strategy<Value = Action> {
         prop_oneof![
             4 => Just(Action::Add),
-            3 => (0u64..40).prop_map(Action::Take),
+            2 => (1usize..5).prop_map(Action::AddNew),
+            3 => (0u64..40, 1u32..6).prop_map(|(index, most)| Action::Take(index, most)),
             1 => (0u64..40).prop_map(Action::Pass),
             1 => (0usize..5, 0u64..3).prop_map(|(most, odd)| Action::TakeBack(most, odd)),
         ]
@@ -196,11 +319,27 @@ mod tests {
                         model.insert(added, ());
                         added += 1;
                     }
-                    Action::Take(index) => {
-                        let taken = ledger.take(index).map(|parcel| parcel.number);
-                        prop_assert_eq!(taken, model.remove(&index).map(|()| index));
-                        left.extend(taken);
+                    Action::AddNew(count) => {
+                        ledger.add_new(&frame, added, &vec![3..6; count]);
+                        model.extend((added..added + count as u64).map(|number| (number, ())));
+                        added += count as u64;
                     }
+                    Action::Take(index, most) => match ledger.take(index, most) {
+                        None => prop_assert!(!model.contains_key(&index)),
+                        Some(Taken::Parcel(parcel)) => {
+                            prop_assert_eq!(parcel.number, index);
+                            prop_assert!(model.remove(&index).is_some());
+                            left.push(index);
+                        }
+                        Some(Taken::New(number, count)) => {
+                            prop_assert_eq!(number, index);
+                            prop_assert!((1..=most).contains(&count));
+                            for index in index..index + u64::from(count) {
+                                prop_assert!(model.remove(&index).is_some());
+                                left.push(index);
+                            }
+                        }
+                    },
                     Action::Pass(index) => {
                         let rest = model.split_off(&index);
                         let lost: Vec<_> = ledger.pass(index).iter().map(|parcel| parcel.number).collect();

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use minigun_os::Socket;
+use minigun_os::{BiasedGuest, BiasedOwner, Socket, biased};
 
 use super::frame::{self, FrameError, HEADER, Kind};
 use super::protocol::{self, ItemOutcome, Work};
@@ -18,24 +18,28 @@ use crate::graph::StageId;
 use crate::journal::{Entries, Journal};
 use crate::meter::Meter;
 use crate::stage::exit::WireOut;
-use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex};
 
 /// A worker's results that were not sent yet.
 pub(crate) struct Outbox {
-    shared: Arc<Shared>,
-    has_sender: bool,
+    waiting: BiasedOwner<Waiting>,
+    /// For the sender, which is not there yet.
+    guest: Option<BiasedGuest<Waiting>>,
+    bell: Arc<Bell>,
 }
 
-struct Shared {
-    socket: Arc<Socket>,
-    waiting: Mutex<Waiting>,
+/// Calls the sender when it is parked.
+#[derive(Default)]
+struct Bell {
+    rung: Mutex<bool>,
     wake: Condvar,
 }
 
-#[derive(Default)]
 struct Waiting {
+    socket: Arc<Socket>,
     /// An open frame; empty if nothing waits.
     frame: Vec<u8>,
+    run: Run,
     entries: Entries,
     work: Work,
     /// Everything below was dealt with; `told` of it was sent.
@@ -51,13 +55,66 @@ struct Waiting {
     broken: bool,
 }
 
+/// The run of results at the end of the frame.
+#[derive(Default)]
+struct Run {
+    start: usize,
+    count: u32,
+    /// The index that goes on with it.
+    next: u64,
+}
+
+impl Waiting {
+    /// Adds the result of an item that was done.
+    #[inline]
+    fn done(&mut self, index: u64, out: &WireOut) -> Result<(), FrameError> {
+        if self.run.count == 0 || self.run.next != index {
+            self.end_run()?;
+            self.run.start = protocol::begin_results(&mut self.frame, index, ItemOutcome::Done);
+        }
+        out.take(&mut self.frame);
+        self.frame.extend_from_slice(&protocol::NO_MORE.to_le_bytes());
+        self.run.count += 1;
+        self.run.next = index + 1;
+        Ok(())
+    }
+
+    fn failed(&mut self, index: u64, failure: &Failure) -> Result<(), FrameError> {
+        self.end_run()?;
+        let start = protocol::begin_results(&mut self.frame, index, ItemOutcome::Failed);
+        self.frame.extend_from_slice(&protocol::encode_failure(failure));
+        protocol::end_results(&mut self.frame, start, 1)
+    }
+
+    #[inline]
+    fn end_run(&mut self) -> Result<(), FrameError> {
+        match std::mem::take(&mut self.run.count) {
+            0 => Ok(()),
+            count => protocol::end_results(&mut self.frame, self.run.start, count),
+        }
+    }
+}
+
 impl Outbox {
     pub(crate) fn new(socket: &Arc<Socket>) -> Self {
-        let shared = Shared { socket: Arc::clone(socket), waiting: Mutex::default(), wake: Condvar::new() };
-        Outbox { shared: Arc::new(shared), has_sender: false }
+        let (waiting, guest) = biased(Waiting {
+            socket: Arc::clone(socket),
+            frame: Vec::new(),
+            run: Run::default(),
+            entries: Entries::default(),
+            work: Work::default(),
+            passed: 0,
+            told: 0,
+            at_risk: false,
+            stirred: false,
+            parked: false,
+            broken: false,
+        });
+        Outbox { waiting, guest: Some(guest), bell: Arc::default() }
     }
 
     /// Adds an item's result with what its attempt held back and recorded; `busy` if another item follows at once.
+    #[inline]
     pub(crate) fn add(
         &mut self,
         index: u64,
@@ -66,29 +123,30 @@ impl Outbox {
         journal: &Journal,
         busy: bool,
     ) -> Result<(), Lost> {
-        let mut waiting = self.shared.waiting.lock();
+        let mut waiting = self.waiting.lock();
         if !waiting.frame.is_empty() && waiting.frame.len() + out.len() > FRAME_BYTES {
-            self.shared.send(&mut waiting)?;
+            waiting.send()?;
         }
         if waiting.frame.is_empty() {
             frame::open(&mut waiting.frame, Kind::Results, 0);
         }
         journal.take_into(&mut waiting.entries);
-        let code = if outcome.is_ok() { ItemOutcome::Done } else { ItemOutcome::Failed };
-        waiting.frame.extend_from_slice(&index.to_le_bytes());
-        waiting.frame.push(code as u8);
-        protocol::block(&mut waiting.frame, |bytes| match outcome {
-            Ok(()) => out.take(bytes),
-            Err(failure) => bytes.extend_from_slice(&protocol::encode_failure(&failure)),
-        })?;
+        match outcome {
+            Ok(()) => waiting.done(index, out)?,
+            Err(failure) => waiting.failed(index, &failure)?,
+        }
         waiting.passed = index + 1;
-        Self::look_after(&self.shared, &mut self.has_sender, waiting, busy)
+        if waiting.is_well(busy) {
+            return Ok(());
+        }
+        drop(waiting);
+        self.look_after(busy)
     }
 
     /// Adds what was measured of the stage's items.
     pub(crate) fn timed(&mut self, stage: StageId, meter: &mut Meter) {
         let timing = meter.take();
-        let mut waiting = self.shared.waiting.lock();
+        let mut waiting = self.waiting.lock();
         waiting.work.nanos += timing.busy;
         waiting.work.items += timing.items();
         waiting.entries.timed(stage, timing);
@@ -96,34 +154,35 @@ impl Outbox {
 
     /// Everything below `index` has been dealt with, without a result; `busy` if another item follows at once.
     pub(crate) fn passed(&mut self, index: u64, busy: bool) -> Result<(), Lost> {
-        let mut waiting = self.shared.waiting.lock();
+        let mut waiting = self.waiting.lock();
         waiting.passed = index;
-        Self::look_after(&self.shared, &mut self.has_sender, waiting, busy)
+        if waiting.is_well(busy) {
+            return Ok(());
+        }
+        drop(waiting);
+        self.look_after(busy)
     }
 
-    fn look_after(
-        shared: &Arc<Shared>,
-        has_sender: &mut bool,
-        mut waiting: MutexGuard<'_, Waiting>,
-        busy: bool,
-    ) -> Result<(), Lost> {
+    #[cold]
+    fn look_after(&mut self, busy: bool) -> Result<(), Lost> {
+        let mut waiting = self.waiting.lock();
         if waiting.broken {
             return Err(Lost::Io);
         }
         if waiting.frame.len() > FRAME_BYTES {
-            return shared.send(&mut waiting);
+            return waiting.send();
         }
         if busy && !waiting.at_risk && !waiting.frame.is_empty() {
             waiting.at_risk = true;
             waiting.stirred = true;
-            if !*has_sender {
-                let shared = Arc::clone(shared);
+            if let Some(guest) = self.guest.take() {
+                let bell = Arc::clone(&self.bell);
                 // Without the thread results only come later, so its failure to start is no failure.
-                drop(thread::Builder::new().name("mg:results".into()).spawn(move || shared.watch()));
-                *has_sender = true;
-            } else if waiting.parked {
-                waiting.parked = false;
-                shared.wake.notify_one();
+                drop(thread::Builder::new().name("mg:results".into()).spawn(move || watch(guest, &bell)));
+            } else if std::mem::take(&mut waiting.parked) {
+                drop(waiting);
+                *self.bell.rung.lock() = true;
+                self.bell.wake.notify_one();
             }
         }
         Ok(())
@@ -131,60 +190,69 @@ impl Outbox {
 
     /// Sends what waits.
     pub(crate) fn flush(&mut self) -> Result<(), Lost> {
-        let mut waiting = self.shared.waiting.lock();
-        self.shared.send(&mut waiting)
+        self.waiting.lock().send()
     }
 }
 
-impl Shared {
-    fn send(&self, waiting: &mut Waiting) -> Result<(), Lost> {
-        waiting.at_risk = false;
-        if waiting.frame.is_empty() && waiting.passed == waiting.told {
+impl Waiting {
+    /// Whether there is nothing to look after.
+    #[inline]
+    fn is_well(&self, busy: bool) -> bool {
+        let cared_for = !busy || self.at_risk || self.frame.is_empty();
+        cared_for && !self.broken && self.frame.len() <= FRAME_BYTES
+    }
+
+    fn send(&mut self) -> Result<(), Lost> {
+        self.at_risk = false;
+        if self.frame.is_empty() && self.passed == self.told {
             return Ok(());
         }
-        if waiting.frame.is_empty() {
-            frame::open(&mut waiting.frame, Kind::Results, 0);
+        if self.frame.is_empty() {
+            frame::open(&mut self.frame, Kind::Results, 0);
         }
-        let mut out = std::mem::take(&mut waiting.frame);
+        self.end_run()?;
+        let mut out = std::mem::take(&mut self.frame);
         let at = out.len();
-        protocol::encode_journal(
-            std::mem::take(&mut waiting.entries),
-            std::mem::take(&mut waiting.work),
-            &mut out,
-        )
-        .map_err(|_| Lost::Journal)?;
+        protocol::encode_journal(std::mem::take(&mut self.entries), std::mem::take(&mut self.work), &mut out)
+            .map_err(|_| Lost::Journal)?;
         let length = (out.len() - at) as u32;
         out.extend_from_slice(&length.to_le_bytes());
-        out[8..HEADER].copy_from_slice(&waiting.passed.to_le_bytes());
+        out[8..HEADER].copy_from_slice(&self.passed.to_le_bytes());
         frame::seal(&mut out, 0)?;
         self.socket.write_all(&out)?;
-        waiting.told = waiting.passed;
+        self.told = self.passed;
         out.clear();
         if out.capacity() <= 4 * FRAME_BYTES {
-            waiting.frame = out;
+            self.frame = out;
         }
         Ok(())
     }
+}
 
-    /// The sender's life: it looks twice in the time that a result may wait, and sends what it saw before. A worker
-    /// that is quick does so itself meanwhile, and need not call: only one that sat idle has to.
-    fn watch(&self) {
-        let mut waiting = self.waiting.lock();
-        loop {
-            let told = waiting.told;
-            self.wake.wait_for(&mut waiting, RESULT_WAIT / 2);
-            if waiting.at_risk && waiting.told == told {
-                if self.send(&mut waiting).is_err() {
-                    waiting.broken = true;
-                    return;
-                }
-            } else if !waiting.at_risk && !std::mem::take(&mut waiting.stirred) {
-                waiting.parked = true;
-                while waiting.parked {
-                    self.wake.wait(&mut waiting);
-                }
+/// The sender's life: it looks twice in the time that a result may wait, and sends what it saw before. A worker
+/// that is quick does so itself meanwhile, and need not call: only one that sat idle has to.
+fn watch(mut waiting: BiasedGuest<Waiting>, bell: &Bell) {
+    let mut seen = None;
+    loop {
+        let _ = bell.wake.wait_for(&mut bell.rung.lock(), RESULT_WAIT / 2);
+        // A worker that is inside goes from one item to the next: none of its results waits behind a long one.
+        let Some(mut waiting) = waiting.try_lock() else { continue };
+        if waiting.at_risk && seen == Some(waiting.told) {
+            if waiting.send().is_err() {
+                waiting.broken = true;
+                return;
             }
+        } else if !waiting.at_risk && !std::mem::take(&mut waiting.stirred) {
+            waiting.parked = true;
+            drop(waiting);
+            let mut rung = bell.rung.lock();
+            while !std::mem::take(&mut *rung) {
+                bell.wake.wait(&mut rung);
+            }
+            seen = None;
+            continue;
         }
+        seen = Some(waiting.told);
     }
 }
 

@@ -2,15 +2,16 @@
 //!
 //! | kind | payload |
 //! |---|---|
-//! | `Items` | per item: its number at the block `u64`, which attempt at it this is `u32`, a block: the encoded item |
-//! | `Results` | per item: its index `u64`, its outcome `u8`, a block; then the journal and its length `u32` |
+//! | `Items` | runs of items: the number of the first at the block `u64`, which attempt at them this is `u32`, how many `u32`; then per item a block: its encoding |
+//! | `Results` | runs of results: the index of the first `u64`, their outcome `u8`, how many `u32`, and a block with a result for each; then the journal and its length `u32` |
 //! | `Ready` | the journal |
 //! | `Bye` | the journal as a block, then perhaps a failure |
 //! | `Unready` | a failure |
 //!
-//! A block is a `u32` length and that many bytes. The block of an item's result is its outputs (each: exit
-//! `u16`, a block) or its failure. A frame is accepted whole or not at all, so the journal it carries and the
-//! results it carries are committed together.
+//! A block is a `u32` length and that many bytes. Items of a run have consecutive numbers, and results consecutive
+//! indices. The result of an item that was done is its outputs (each: exit `u16`, a block) and the mark behind them; a
+//! failure is a run of its own, and the whole block. A frame is accepted whole or not at all, so the journal it
+//! carries and the results it carries are committed together.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,17 +23,37 @@ use crate::failure::{Failure, FailureKind};
 use crate::graph::StageId;
 use crate::journal::{Entries, Event, Timed};
 use crate::stats::Totals;
-use crate::working::Working;
 
-/// Appends what precedes an item's block in an `Items` frame: which attempt it is sent for.
-pub(crate) fn begin_item(out: &mut Vec<u8>, item: u64, attempt: u32) {
-    out.extend_from_slice(&item.to_le_bytes());
-    out.extend_from_slice(&attempt.to_le_bytes());
+/// Items with consecutive numbers in an `Items` frame, all sent for the same attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ItemRun {
+    pub(crate) number: u64,
+    pub(crate) attempt: u32,
+    pub(crate) count: u32,
 }
 
-/// The next item of an `Items` frame: the attempt it is sent for, and its encoding.
-pub(crate) fn next_item<'a>(fields: &mut Fields<'a>) -> Result<(Working, &'a [u8]), FrameError> {
-    Ok((Working::Item { item: fields.u64()?, attempt: fields.u32()? }, fields.block()?))
+/// Appends what precedes a run of items; how many they are is told by [`end_items`].
+pub(crate) fn begin_items(out: &mut Vec<u8>, number: u64, attempt: u32) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&number.to_le_bytes());
+    out.extend_from_slice(&attempt.to_le_bytes());
+    out.extend_from_slice(&[0; 4]);
+    start
+}
+
+/// Completes the run that begins at `start`; one without items is taken out again.
+pub(crate) fn end_items(out: &mut Vec<u8>, start: usize, count: u32) {
+    match count {
+        0 => out.truncate(start),
+        _ => out[start + 12..start + 16].copy_from_slice(&count.to_le_bytes()),
+    }
+}
+
+/// The next run of an `Items` frame. A block for each of its items follows.
+#[inline]
+pub(crate) fn next_items(fields: &mut Fields<'_>) -> Result<ItemRun, FrameError> {
+    let run = ItemRun { number: fields.u64()?, attempt: fields.u32()?, count: fields.u32()? };
+    if run.count == 0 { Err(FrameError::Content("a run without items")) } else { Ok(run) }
 }
 
 /// Appends a block whose content `fill` writes.
@@ -60,27 +81,94 @@ pub(crate) fn results_and_journal(payload: &[u8]) -> Result<(Fields<'_>, &[u8]),
     Ok((Fields(results), journal))
 }
 
-/// One item's result in a `Results` frame.
-pub(crate) struct ItemResult<'a> {
+/// Results of items with consecutive indices.
+pub(crate) struct ResultRun<'a> {
     pub(crate) index: u64,
     pub(crate) outcome: ItemOutcome,
-    pub(crate) body: &'a [u8],
+    pub(crate) count: u32,
+    pub(crate) body: Fields<'a>,
 }
 
-/// The next item's result.
-pub(crate) fn next_result<'a>(fields: &mut Fields<'a>) -> Result<ItemResult<'a>, FrameError> {
+/// Bytes that precede the results of a run.
+const RUN_HEAD: usize = 17;
+
+/// Appends what precedes a run of results; [`end_results`] completes it.
+pub(crate) fn begin_results(out: &mut Vec<u8>, index: u64, outcome: ItemOutcome) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&index.to_le_bytes());
+    out.extend_from_slice(&[outcome as u8, 0, 0, 0, 0, 0, 0, 0, 0]);
+    start
+}
+
+/// Completes the run that begins at `start` and ends at the end of `out`.
+pub(crate) fn end_results(out: &mut [u8], start: usize, count: u32) -> Result<(), FrameError> {
+    let length = out.len() - start - RUN_HEAD;
+    let length = u32::try_from(length).map_err(|_| FrameError::TooLarge(length))?;
+    out[start + 9..start + 13].copy_from_slice(&count.to_le_bytes());
+    out[start + 13..start + RUN_HEAD].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// The next run of results.
+pub(crate) fn next_results<'a>(fields: &mut Fields<'a>) -> Result<ResultRun<'a>, FrameError> {
     let index = fields.u64()?;
     let outcome = match fields.u8()? {
         0 => ItemOutcome::Done,
         1 => ItemOutcome::Failed,
         _ => return Err(FrameError::Content("an item's outcome")),
     };
-    Ok(ItemResult { index, outcome, body: fields.block()? })
+    let count = fields.u32()?;
+    if count == 0 || outcome == ItemOutcome::Failed && count != 1 {
+        return Err(FrameError::Content("how many results there are"));
+    }
+    Ok(ResultRun { index, outcome, count, body: Fields(fields.block()?) })
 }
 
-/// The next output in the body of a `Done` result: its exit and its encoded item.
-pub(crate) fn next_output<'a>(fields: &mut Fields<'a>) -> Result<(u16, &'a [u8]), FrameError> {
-    Ok((fields.u16()?, fields.block()?))
+/// What stands behind the outputs of an item, in place of an exit.
+pub(crate) const NO_MORE: u16 = u16::MAX;
+
+/// The next output of an item: its exit and its encoding; `None` when there are no more.
+#[inline]
+pub(crate) fn next_output<'a>(fields: &mut Fields<'a>) -> Result<Option<(u16, &'a [u8])>, FrameError> {
+    match fields.u16()? {
+        NO_MORE => Ok(None),
+        exit => Ok(Some((exit, fields.block()?))),
+    }
+}
+
+/// The outputs of the next items, at most so many, as long as each has exactly one, and all have the same exit, which it
+/// gives; with none in `outputs` it is nobody's.
+#[inline]
+pub(crate) fn next_single_outputs<'a>(
+    fields: &mut Fields<'a>,
+    most: usize,
+    outputs: &mut Vec<&'a [u8]>,
+) -> Result<u16, FrameError> {
+    outputs.clear();
+    let mut of = NO_MORE;
+    while outputs.len() < most {
+        let mut ahead = Fields(fields.0);
+        let Some((exit, bytes)) = next_output(&mut ahead)? else { break };
+        if ahead.u16()? != NO_MORE || !outputs.is_empty() && exit != of {
+            break;
+        }
+        of = exit;
+        outputs.push(bytes);
+        *fields = ahead;
+    }
+    Ok(of)
+}
+
+/// Whether an item gave nothing.
+pub(crate) fn is_empty(result: &[u8]) -> bool {
+    result == NO_MORE.to_le_bytes()
+}
+
+/// All outputs of the next item, and the mark behind them.
+pub(crate) fn next_result<'a>(fields: &mut Fields<'a>) -> Result<&'a [u8], FrameError> {
+    let before = fields.0;
+    while next_output(fields)?.is_some() {}
+    Ok(&before[..before.len() - fields.0.len()])
 }
 
 /// What a worker committed, and how long it worked.

@@ -378,8 +378,14 @@ mod tests {
 
     #[test]
     fn a_thread_that_is_told_to_end_when_it_has_hardly_begun_hears_it() {
-        let run =
-            Shared::new("brief".to_string(), Totals::new(), Vec::new(), Limits::default(), Clock::default());
+        let run = Shared::new(
+            "brief".to_string(),
+            Totals::new(),
+            Vec::new(),
+            Limits::default(),
+            Clock::default(),
+            None,
+        );
         for round in 0..2000 {
             let (ears, _writers) = Ears::new(1).unwrap();
             let listener = Listener::start(ears, &run).unwrap();

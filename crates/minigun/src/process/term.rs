@@ -23,12 +23,14 @@ impl Term {
     }
 
     /// An item was run.
+    #[inline]
     pub(crate) fn served(&mut self) {
         self.items -= 1;
         self.over = self.items == 0 || self.has_grown();
     }
 
     /// Its successor should take over.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }

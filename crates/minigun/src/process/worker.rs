@@ -9,7 +9,7 @@ use super::board::Claims;
 use super::frame::{self, Fields, FrameError, Kind, Reader};
 use super::limits;
 use super::outbox::{Lost, Outbox};
-use super::protocol::{self, Work};
+use super::protocol::{self, ItemRun, Work};
 use super::term::Term;
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
@@ -163,8 +163,15 @@ impl<T: Send + 'static> WorkerProgram<T> {
             match frame.kind {
                 Kind::Items => {
                     let (mut index, mut items) = (frame.number, Fields(frame.payload));
-                    while !items.is_empty() {
-                        let (at, item) = protocol::next_item(&mut items)?;
+                    let mut run = ItemRun::default();
+                    while run.count > 0 || !items.is_empty() {
+                        if run.count == 0 {
+                            run = protocol::next_items(&mut items)?;
+                        }
+                        let item = items.block()?;
+                        let at = Working::Item { item: run.number, attempt: run.attempt };
+                        run.number += 1;
+                        run.count -= 1;
                         let last = items.is_empty();
                         if claims.claim(index) {
                             if self.timed {
@@ -226,9 +233,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
         Ok(ORDERLY)
     }
 
+    #[inline]
     fn item(&self, attempt: &mut Attempt<T>, bytes: &[u8], at: Working) -> Result<(), Failure> {
-        let item = guarded(|| (self.wire.decode)(self.format, bytes).map_err(codec_failure))?;
-        attempt.run(item, at)?;
+        attempt.run_decoded(|| (self.wire.decode)(self.format, bytes).map_err(codec_failure), at)?;
         if let Some(misuse) = stats::take_misuse() {
             attempt.cx.tx.undo();
             return Err(Failure::new(FailureKind::Error, misuse));

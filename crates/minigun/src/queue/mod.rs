@@ -27,6 +27,7 @@ use minigun_os::Event;
 use crate::gate::{Admitted, Gate};
 use crate::in_flight::InFlight;
 use crate::sync::{Condvar, Mutex};
+use crate::timers;
 use in_loop::Joined;
 use patience::Patience;
 pub(crate) use sender::{Hold, Sender};
@@ -150,17 +151,26 @@ impl<T> Queue<T> {
     /// Takes up to `max` ready items into `run`, or one item that is due again; waits until there is
     /// something, or the end.
     pub(crate) fn pop(&self, run: &mut Vec<T>, max: usize) -> Pop<T> {
-        self.pop_until(run, max, None)
+        self.pop_until(run, max, None, || {})
     }
 
-    /// As [`pop`](Self::pop), but when there is nothing at that time it is `Empty`.
-    pub(crate) fn pop_until(&self, run: &mut Vec<T>, max: usize, until: Option<Instant>) -> Pop<T> {
+    /// As [`pop`](Self::pop), but when there is nothing at that time it is `Empty`. Calls `before_wait` if it has to wait.
+    pub(crate) fn pop_until(
+        &self,
+        run: &mut Vec<T>,
+        max: usize,
+        until: Option<Instant>,
+        before_wait: impl FnOnce(),
+    ) -> Pop<T> {
         let mut state = self.state.lock();
-        let (mut announced, mut patience) = (false, Patience::default());
+        let (mut announced, mut patience, mut before_wait) = (false, Patience::default(), Some(before_wait));
         loop {
             match self.take(&mut state, run, max) {
                 Pop::Empty(_) if patience.lasts() => {
                     drop(state);
+                    if let Some(before_wait) = before_wait.take() {
+                        before_wait();
+                    }
                     meter::waiting(Waits::ForInput, || patience.pause());
                     state = self.state.lock();
                 }
@@ -170,12 +180,12 @@ impl<T> Queue<T> {
                     announced = true;
                 }
                 Pop::Empty(due) => {
-                    if until.is_some_and(|until| until <= Instant::now()) {
+                    if until.is_some_and(|until| until <= timers::now()) {
                         return Pop::Empty(due);
                     }
                     state.idle += 1;
                     meter::waiting(Waits::ForInput, || match due.into_iter().chain(until).min() {
-                        Some(due) => drop(self.not_empty.wait_until(&mut state, due)),
+                        Some(due) => drop(timers::wait_until(&self.not_empty, &mut state, due)),
                         None => self.not_empty.wait(&mut state),
                     });
                     // Whose call it was does not matter: one that woke by itself answers for another.
@@ -228,7 +238,10 @@ impl<T> Queue<T> {
     /// Whether somebody still has to be called.
     fn attend(&self, state: &State<T>) {
         let attention = state.stopped || state.idle > 0 || !state.events.is_empty();
-        self.attention.store(attention, Ordering::Relaxed);
+        // A store that changes nothing would still take the word from those who publish.
+        if self.attention.load(Ordering::Relaxed) != attention {
+            self.attention.store(attention, Ordering::Relaxed);
+        }
     }
 
     fn take(&self, state: &mut State<T>, run: &mut Vec<T>, max: usize) -> Pop<T> {
@@ -236,7 +249,7 @@ impl<T> Queue<T> {
             return Pop::End;
         }
         let due = state.later.peek().map(|later| later.due);
-        if due.is_some_and(|due| state.hurried || due <= Instant::now())
+        if due.is_some_and(|due| state.hurried || due <= timers::now())
             && let Some(later) = state.later.pop()
         {
             state.out += 1;
@@ -251,7 +264,7 @@ impl<T> Queue<T> {
         if max > 0
             && let Some(gate) = &mut state.gate
         {
-            max = match gate.admit(first, max, state.hurried, Instant::now()) {
+            max = match gate.admit(first, max, state.hurried, timers::now()) {
                 Admitted::Some(count) => count,
                 Admitted::NotBefore(time) => return Pop::Empty(Some(due.map_or(time, |due| due.min(time)))),
                 Admitted::Shut => return Pop::Empty(due),
@@ -360,6 +373,11 @@ impl<T> Queue<T> {
         let mut state = self.state.lock();
         state.hurried = true;
         self.wake_all(&mut state);
+    }
+
+    /// The time was moved: something may be due.
+    pub(crate) fn look(&self) {
+        self.wake_all(&mut self.state.lock());
     }
 
     /// Takes no more from senders; what is queued can still be taken.

@@ -6,7 +6,7 @@
 pub(super) struct Patience(u32);
 
 impl Patience {
-    const SPINS: u32 = 6;
+    const SPINS: u32 = 2;
     const YIELDS: u32 = 10;
 
     pub(super) fn lasts(&self) -> bool {

@@ -19,9 +19,10 @@ use crate::meter::{self, Waits};
 pub(crate) struct Sender<T> {
     queue: Arc<Queue<T>>,
     lane: RingWriter<T>,
-    /// Room that was taken ahead, so that not every item has to ask for its own.
-    credit: Cell<usize>,
-    sent: Cell<u64>,
+    /// Up to here in the lane room was taken ahead, so that not every item has to ask for its own.
+    until: Cell<usize>,
+    /// Up to here in the lane items are in the queue's books.
+    booked: Cell<usize>,
     light: LightFence,
     /// The loop in which the queue stands.
     joined: Option<Arc<InFlight>>,
@@ -57,8 +58,8 @@ impl<T> Sender<T> {
         Sender {
             queue: Arc::clone(queue),
             lane,
-            credit: Cell::new(0),
-            sent: Cell::new(0),
+            until: Cell::new(0),
+            booked: Cell::new(0),
             light: LightFence::new(),
             joined,
             within,
@@ -72,22 +73,26 @@ impl<T> Sender<T> {
 
     /// Puts an item behind those not published yet; gives it back if there is no room now.
     pub(crate) fn write(&self, item: T) -> Result<(), T> {
-        if self.credit.get() == 0 && !self.reserve() {
+        if self.credit() == 0 && !self.reserve() {
             return Err(item);
         }
-        self.try_write(item)
+        self.lane.write(item)
     }
 
     /// As [`write`](Self::write), but only into room that this sender has already.
     #[inline]
     pub(crate) fn try_write(&self, item: T) -> Result<(), T> {
-        let credit = self.credit.get();
-        if credit == 0 {
-            return Err(item);
-        }
-        self.lane.write(item)?;
-        self.credit.set(credit - 1);
-        Ok(())
+        if self.credit() == 0 { Err(item) } else { self.lane.write(item) }
+    }
+
+    /// For how many items there is room that this sender has already.
+    #[inline]
+    fn credit(&self) -> usize {
+        self.until.get().wrapping_sub(self.lane.written())
+    }
+
+    fn set_credit(&self, credit: usize) {
+        self.until.set(self.lane.written().wrapping_add(credit));
     }
 
     /// Takes some room ahead.
@@ -97,7 +102,7 @@ impl<T> Sender<T> {
         let taken = self.queue.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| {
             (room > behind).then(|| room - (room - behind).min(most))
         });
-        taken.inspect(|room| self.credit.set(most.min(*room - behind) as usize)).is_ok()
+        taken.inspect(|room| self.set_credit(most.min(*room - behind) as usize)).is_ok()
     }
 
     /// How much of the room is for others: what goes round in a loop has the right of way.
@@ -120,15 +125,15 @@ impl<T> Sender<T> {
 
     /// Takes back what was written last, until `keep` items are unpublished.
     pub(crate) fn take_back(&self, keep: usize) {
-        let back = self.unpublished().saturating_sub(keep);
-        if back == 0 {
+        if self.unpublished() <= keep {
             return;
         }
         self.lane.take_back(keep);
-        self.credit.set(self.credit.get() + back);
-        if self.credit.get() > self.ahead() {
+        let credit = self.credit();
+        if credit > self.ahead() {
             let state = self.queue.state.lock();
-            self.queue.room.fetch_add(self.credit.replace(0) as isize, Ordering::Relaxed);
+            self.set_credit(0);
+            self.queue.room.fetch_add(credit as isize, Ordering::Relaxed);
             if state.blocked > 0 {
                 self.queue.not_full.notify_all();
             }
@@ -144,7 +149,6 @@ impl<T> Sender<T> {
         }
         self.enter(count);
         self.lane.publish();
-        self.sent.set(self.sent.get() + count as u64);
         self.light.fence();
         if self.queue.attention.load(Ordering::Relaxed) { self.call() } else { Ok(()) }
     }
@@ -169,7 +173,8 @@ impl<T> Sender<T> {
 
     /// What was published since the last time reaches the queue's books.
     pub(crate) fn flush(&self) {
-        self.queue.add_sent(self.sent.replace(0));
+        let published = self.lane.published();
+        self.queue.add_sent(published.wrapping_sub(self.booked.replace(published)) as u64);
     }
 
     /// Sends and counts one item, waiting for room; gives it back when the queue was stopped or closed.
@@ -191,7 +196,7 @@ impl<T> Sender<T> {
         }
         self.enter(1);
         self.lane.publish();
-        self.queue.add_sent(1);
+        self.flush();
         self.queue.arrived(state);
         Ok(())
     }
@@ -210,7 +215,7 @@ impl<T> Sender<T> {
     }
 
     fn has_room(&self) -> bool {
-        let room = self.credit.get() > 0 || self.queue.room.load(Ordering::Relaxed) > self.behind();
+        let room = self.credit() > 0 || self.queue.room.load(Ordering::Relaxed) > self.behind();
         room && !self.lane.is_full()
     }
 
@@ -242,7 +247,7 @@ impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.lane.take_back(0);
         self.flush();
-        self.queue.left(self.credit.get(), self.within);
+        self.queue.left(self.credit(), self.within);
     }
 }
 

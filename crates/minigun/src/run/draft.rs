@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::locked::Temporary;
 use crate::meter::Clock;
 use crate::plan::hooks::Hooks;
+use crate::timers::Timers;
 
 /// What the builder gathered.
 #[derive(Default)]
@@ -27,6 +28,8 @@ pub(crate) struct Draft {
     pub(crate) observers: Vec<Observer>,
     /// By which times are measured.
     pub(crate) clock: Clock,
+    /// By which waits go, if it is not the system's time.
+    pub(crate) timers: Option<Arc<Timers>>,
 }
 
 /// Something beside the graph that a run opens at its start and closes at its end.

@@ -51,8 +51,18 @@ struct Inner {
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
 pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
-    let Draft { mut graph, nodes, mut hooks, attached, temporaries, limits, signals, observers, clock } =
-        draft;
+    let Draft {
+        mut graph,
+        nodes,
+        mut hooks,
+        attached,
+        temporaries,
+        limits,
+        signals,
+        observers,
+        clock,
+        timers,
+    } = draft;
     let mistakes = graph::problems(&graph);
     if !mistakes.is_empty() {
         return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
@@ -62,7 +72,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         warnings.push(Warning::PanicAborts);
     }
     let names = graph.stages.iter().map(|stage| stage.name.clone()).collect();
-    let shared = Shared::new(name.to_string(), Arc::clone(totals), names, limits, clock);
+    let shared = Shared::new(name.to_string(), Arc::clone(totals), names, limits, clock, timers);
     let observing = observe(&shared, observers, &warnings)?;
     let mut nodes = nodes;
     let mut plan = Plan::new(&shared);

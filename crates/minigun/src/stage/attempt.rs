@@ -45,6 +45,31 @@ impl<T> Attempt<T> {
         outcome
     }
 
+    /// As [`run`](Self::run), of an item that is decoded first. A panic of that concerns the item alone.
+    pub(crate) fn run_decoded(
+        &mut self,
+        decode: impl FnOnce() -> Result<T, Failure>,
+        at: Working,
+    ) -> Result<(), Failure> {
+        self.mend()?;
+        let (head, tx) = (&mut self.head, &*self.cx.tx);
+        let mut begun = false;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let item = decode()?;
+            begun = true;
+            tx.journal.works_at(at);
+            head.push(item)?;
+            if tx.is_unsettled() { head.settle() } else { Ok(()) }
+        }));
+        tx.journal.works_at(Working::Nothing);
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(self.failed(failure)),
+            Err(payload) if begun => Err(self.panicked(payload)),
+            Err(payload) => Err(Failure::from_panic(payload)),
+        }
+    }
+
     /// When the steps let go of what they keep, though nothing more may arrive.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.head.due()

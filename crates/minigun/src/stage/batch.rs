@@ -7,13 +7,14 @@ use super::batcher::Batcher;
 use super::output::Output;
 use super::step::StepRun;
 use crate::failure::Failure;
+use crate::timers;
 
 /// The step that turns items into batches.
 pub(crate) struct Batch<T, K>(pub(crate) Batcher<T, K>);
 
 impl<T, K: Hash + Eq + Clone> StepRun<T, Vec<T>> for Batch<T, K> {
     fn run(&mut self, item: T, out: &mut Output<Vec<T>>) -> Result<(), Failure> {
-        let now = self.0.is_timed().then(Instant::now);
+        let now = self.0.is_timed().then(timers::now);
         self.0.push(item, now, |batch| out.emit(batch));
         Ok(())
     }

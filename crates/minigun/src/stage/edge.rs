@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::vec::Drain;
 
-use super::sink::{Cx, Sink};
+use super::sink::{Broken, Cx, Series, Sink};
 use super::tx::Outlet;
 use crate::defaults;
 use crate::failure::Failure;
@@ -64,6 +65,19 @@ impl<T> Sink<T> for EdgeSink<T> {
         self.0.push(item)
     }
 
+    /// No user code runs between two items, so that they are published together.
+    fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        let mut count = 0;
+        for item in run {
+            if let Err(item) = self.0.try_push(item) {
+                self.0.push(item)?;
+                self.0.publish()?;
+            }
+            count += 1;
+        }
+        series.commit_all(count, || self.0.publish())
+    }
+
     fn edge(&self) -> Option<Rc<Edge<T>>> {
         Some(Rc::clone(&self.0))
     }
@@ -108,6 +122,12 @@ impl<T> Outlet for Edge<T> {
         let sent = self.sender.send_run(&mut held);
         self.behind.set(!held.is_empty());
         sent
+    }
+
+    #[inline]
+    fn offer(&self) -> Result<bool, Stopped> {
+        self.sender.publish()?;
+        Ok(!self.behind.get())
     }
 
     fn flush(&self) {

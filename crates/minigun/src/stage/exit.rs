@@ -11,8 +11,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::attempt::guarded;
 use super::edge::check_held;
-use super::sink::{BoxSink, Cx, MakeSink, Sink};
+use super::sink::{BoxSink, Broken, Cx, MakeSink, Series, Sink};
 use super::tx::Outlet;
 use crate::defaults;
 use crate::failure::{Failure, FailureKind};
@@ -45,6 +46,8 @@ pub(crate) trait Arrivals {
     fn parcel(&mut self, items: Box<dyn Any + Send>) -> Result<(), Failure>;
     /// Decodes one item and sends it on.
     fn bytes(&mut self, format: Format, bytes: &[u8]) -> Result<(), Failure>;
+    /// Decodes an item of each of the series' attempts and sends it on.
+    fn run(&mut self, format: Format, items: &[&[u8]], series: &mut Series<'_>) -> Result<(), Broken>;
     fn settle(&mut self) -> Result<(), Failure>;
     fn finish(&mut self) -> Result<(), Failure>;
 }
@@ -91,13 +94,14 @@ impl<V: Send + 'static> TypedExit<V> {
 
 impl<V: Send + 'static> Exit for TypedExit<V> {
     fn open(&self, cx: &mut Cx) -> Result<Box<dyn Arrivals>, Failure> {
-        Ok(Box::new(Outside { sink: (self.outside)(cx)?, wire: self.wire }))
+        Ok(Box::new(Outside { sink: (self.outside)(cx)?, wire: self.wire, decoded: Vec::new() }))
     }
 }
 
 struct Outside<V> {
     sink: BoxSink<V>,
     wire: Option<WireFns<V>>,
+    decoded: Vec<V>,
 }
 
 impl<V: 'static> Arrivals for Outside<V> {
@@ -114,6 +118,29 @@ impl<V: 'static> Arrivals for Outside<V> {
         };
         let item = (wire.decode)(format, bytes).map_err(codec_failure)?;
         self.sink.push(item)
+    }
+
+    fn run(&mut self, format: Format, items: &[&[u8]], series: &mut Series<'_>) -> Result<(), Broken> {
+        let Some(wire) = self.wire else {
+            return Err(Broken::Failed("minigun: an exit of a process block has no codec".into()));
+        };
+        let decoded = &mut self.decoded;
+        let outcome = guarded(|| {
+            for bytes in items {
+                decoded.push((wire.decode)(format, bytes).map_err(codec_failure)?);
+            }
+            Ok(())
+        });
+        // What came before one that could not be decoded is sent on nonetheless.
+        let mut run = decoded.drain(..);
+        while run.len() > 0 {
+            match self.sink.push_run(&mut run, series) {
+                // Nobody measures attempts here.
+                Ok(()) | Err(Broken::Due) => {}
+                broken => return broken,
+            }
+        }
+        Ok(outcome?)
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
@@ -173,14 +200,25 @@ impl WireOut {
     }
 
     /// Moves what is held back to the end of `into`.
+    #[inline]
     pub(crate) fn take(&self, into: &mut Vec<u8>) {
-        into.append(&mut self.buffer.borrow_mut());
+        let mut buffer = self.buffer.borrow_mut();
+        into.extend_from_slice(&buffer);
+        buffer.clear();
+        // What one large item needed is given back.
+        if buffer.capacity() > KEPT {
+            *buffer = Vec::new();
+        }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.buffer.borrow().len()
     }
 }
+
+/// Room for outputs that is kept from one item to the next, in bytes.
+const KEPT: usize = 1 << 20;
 
 impl Outlet for WireOut {
     fn mark(&self) -> usize {

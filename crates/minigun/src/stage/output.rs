@@ -132,7 +132,7 @@ impl<U> Output<U> {
 
     /// The queue into which everything goes, if it does.
     #[inline]
-    pub(crate) fn edge(&self) -> Option<&Edge<U>> {
+    pub(crate) fn edge(&self) -> Option<&Rc<Edge<U>>> {
         match &self.way {
             Way::Edge(edge, _) => Some(edge),
             Way::Sink(_) | Way::Producer(_) => None,

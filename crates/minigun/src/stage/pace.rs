@@ -1,7 +1,6 @@
 //! A rate where there is no queue to hold items back: the worker itself waits before each.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::output::Output;
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
@@ -10,6 +9,7 @@ use crate::failure::Failure;
 use crate::gate::{Bucket, Rate};
 use crate::shared::Shared;
 use crate::sync::Mutex;
+use crate::timers;
 
 /// Shared by the workers of a process that keep one rate together.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ impl Pace {
 
     /// Waits until the next item may pass, or the run is stopped. An error if it was halted.
     fn keep(&self, run: &Arc<Shared>) -> Result<(), Failure> {
-        let now = Instant::now();
+        let now = timers::now();
         let due = self.0.lock().reserve(now);
         if due > now && run.wait_for_stop(due - now) {
             return Err("the run was ended while an item waited for its turn at a rate".into());

@@ -26,7 +26,7 @@ pub(crate) trait Sink<T> {
 
     /// Runs items one after the other, each as a transaction of its own, until one is not committed.
     ///
-    /// Here, and not where attempts are made, so that each step has a loop of its own into which its closure is
+    /// Here, and not where attempts are made, so that a step can have a loop of its own into which its closure is
     /// inlined: one call for a run of items instead of one for each.
     fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
         for item in run {
@@ -35,15 +35,9 @@ pub(crate) trait Sink<T> {
             if series.tx.is_unsettled() {
                 self.settle()?;
             }
-            series.commit(|tx| self.publish(tx))?;
+            series.commit(Tx::publish)?;
         }
         Ok(())
-    }
-
-    /// Lets go on what the worker's transaction holds back, by a short cut if there is one.
-    #[inline]
-    fn publish(&self, tx: &Tx) -> Result<(), Stopped> {
-        tx.publish()
     }
 
     /// Waits for what `push` left in flight (nested threads), so that the attempt's outcome is known.
@@ -103,6 +97,12 @@ pub(crate) enum Broken {
     Due,
 }
 
+impl From<Stopped> for Broken {
+    fn from(Stopped: Stopped) -> Self {
+        Broken::Stopped
+    }
+}
+
 impl From<Failure> for Broken {
     fn from(failure: Failure) -> Self {
         Broken::Failed(failure)
@@ -111,19 +111,30 @@ impl From<Failure> for Broken {
 
 impl Series<'_> {
     #[inline]
-    fn begin(&self) {
+    pub(super) fn begin(&self) {
         self.tx.journal.works_at(Working::at(self.number, 0));
     }
 
     #[inline]
-    fn commit(&mut self, publish: impl FnOnce(&Tx) -> Result<(), Stopped>) -> Result<(), Broken> {
+    pub(super) fn commit(&mut self, publish: impl FnOnce(&Tx) -> Result<(), Stopped>) -> Result<(), Broken> {
         let published = self.tx.commit_by(|| publish(self.tx));
         if self.tx.journal.has_values() {
             self.run.settle(&self.tx.journal);
         }
-        published.map_err(|Stopped| Broken::Stopped)?;
+        published?;
         self.number += 1;
         if self.meter.item() { Err(Broken::Due) } else { Ok(()) }
+    }
+
+    /// As [`commit`](Self::commit), of attempts that nothing but this ends, and that recorded nothing.
+    pub(crate) fn commit_all(
+        &mut self,
+        count: u32,
+        publish: impl FnOnce() -> Result<(), Stopped>,
+    ) -> Result<(), Broken> {
+        self.tx.commit_by(publish)?;
+        self.number += u64::from(count);
+        if self.meter.items(count) { Err(Broken::Due) } else { Ok(()) }
     }
 }
 

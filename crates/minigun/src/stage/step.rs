@@ -3,15 +3,15 @@
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
+use std::vec::Drain;
 
 use super::attempt::guarded;
 use super::output::Output;
-use super::sink::{BoxSink, Cx, Point, Sink};
+use super::sink::{BoxSink, Broken, Cx, Point, Series, Sink};
 use super::tx::{Outlet, Tx};
 use crate::failure::Failure;
 use crate::graph::StageId;
 use crate::journal::StepCells;
-use crate::queue::Stopped;
 use crate::working::Working;
 
 /// What a step does with an item: a closure, or something that must be told of the end.
@@ -141,12 +141,28 @@ impl Drop for Blame<'_> {
     }
 }
 
-impl<T, U, F> Sink<T> for Step<F, U>
-where
-    F: StepRun<T, U>,
-{
-    #[inline]
-    fn push(&mut self, item: T) -> Result<(), Failure> {
+/// What a series of items came to, booked when it ends: where each item is committed before the next begins, nothing
+/// of this is ever undone.
+struct Booked<'a> {
+    cells: &'a StepCells,
+    ins: u64,
+    outs: u64,
+    nones: u64,
+}
+
+impl Drop for Booked<'_> {
+    fn drop(&mut self) {
+        self.cells.book(self.ins, self.outs, self.nones);
+    }
+}
+
+impl<F, U> Step<F, U> {
+    /// Runs the closure with an item; gives how many items came of it.
+    #[inline(always)]
+    fn once<T>(&mut self, item: T) -> Result<u64, Failure>
+    where
+        F: StepRun<T, U>,
+    {
         let blame = Blame { tx: &self.tx, name: &self.name };
         let outcome = self.run.run(item, &mut self.out);
         std::mem::forget(blame);
@@ -158,20 +174,44 @@ where
         if let Err(failure) = outcome {
             return Err(failure.at(&self.name));
         }
+        Ok(emitted)
+    }
+}
+
+impl<T, U, F> Sink<T> for Step<F, U>
+where
+    F: StepRun<T, U>,
+{
+    #[inline]
+    fn push(&mut self, item: T) -> Result<(), Failure> {
+        let emitted = self.once(item)?;
         self.cells.add(&self.tx.journal, 1, emitted, u64::from(emitted == 0));
+        Ok(())
+    }
+
+    fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        let cells = Rc::clone(&self.cells);
+        let mut booked = Booked { cells: &cells, ins: 0, outs: 0, nones: 0 };
+        let sole = self.out.edge().cloned().filter(|_| self.tx.has_sole_outlet());
+        for item in run {
+            series.begin();
+            let emitted = self.once(item)?;
+            if series.tx.is_unsettled() {
+                self.out.settle()?;
+            }
+            booked.ins += 1;
+            booked.outs += emitted;
+            booked.nones += u64::from(emitted == 0);
+            series.commit(|tx| match &sole {
+                Some(edge) => edge.publish(),
+                None => tx.publish(),
+            })?;
+        }
         Ok(())
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
         self.out.settle()
-    }
-
-    #[inline]
-    fn publish(&self, tx: &Tx) -> Result<(), Stopped> {
-        match self.out.edge() {
-            Some(edge) if tx.has_sole_outlet() => edge.publish(),
-            _ => tx.publish(),
-        }
     }
 
     fn due(&self) -> Option<Instant> {

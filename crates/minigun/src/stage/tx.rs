@@ -14,8 +14,13 @@ pub(crate) trait Outlet {
     /// How much is held back now; a later `undo` to this mark drops what came after.
     fn mark(&self) -> usize;
     fn undo(&self, mark: usize);
-    /// Lets everything held back go on its way.
+    /// Lets everything held back go on its way. May wait for room.
     fn publish(&self) -> Result<(), Stopped>;
+    /// As that, but only what need not wait: says whether it was all.
+    #[inline]
+    fn offer(&self) -> Result<bool, Stopped> {
+        self.publish().map(|()| true)
+    }
     /// Sent items reach the shared books.
     fn flush(&self) {}
 }
@@ -143,7 +148,9 @@ impl Tx {
     /// As [`commit`](Self::commit), by who knows the way out.
     #[inline]
     pub(crate) fn commit_by(&self, publish: impl FnOnce() -> Result<(), Stopped>) -> Result<(), Stopped> {
-        self.unsettled.set(false);
+        if self.unsettled.get() {
+            self.unsettled.set(false);
+        }
         self.journal.commit();
         publish()
     }
@@ -153,9 +160,16 @@ impl Tx {
         if self.ways.get() == 0 { Ok(()) } else { self.publish_all() }
     }
 
+    /// What has room goes first, everywhere. Room that is kept in one queue while this waits for room in another would
+    /// be missing to those who take from the other, if the two ways meet again.
     fn publish_all(&self) -> Result<(), Stopped> {
-        for outlet in self.outlets.borrow().iter() {
-            outlet.publish()?;
+        let outlets = self.outlets.borrow();
+        let mut all = true;
+        for outlet in outlets.iter() {
+            all &= outlet.offer()?;
+        }
+        if !all {
+            outlets.iter().try_for_each(|outlet| outlet.publish())?;
         }
         Ok(())
     }

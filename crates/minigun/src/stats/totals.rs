@@ -133,6 +133,7 @@ pub(crate) fn misuse() {
     MISUSED.store(true, Ordering::Relaxed);
 }
 
+#[inline]
 pub(crate) fn take_misuse() -> Option<&'static str> {
     // Looked at for every item: a load costs less than a swap.
     (MISUSED.load(Ordering::Relaxed) && MISUSED.swap(false, Ordering::Relaxed)).then_some(

@@ -57,16 +57,49 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! **Time** that a test has in its hands: batches by age, waits between attempts, rates. A [`Clock`] stands still until
+//! it is moved, or skips every wait:
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use minigun::{Batches, Pipeline, testing::Clock};
+//! # let p = Pipeline::new("letters");
+//! let clock = Clock::paused();
+//! let (post, letters) = p.timed_by(&clock).channel("post", 10);
+//! let mut sacks = letters.batch_by(Batches::of(1000).within(Duration::from_secs(3600))).receiver("sacks", 10);
+//! let running = p.start()?;
+//! post.send("a letter")?;
+//! assert_eq!(clock.advance_to_next(), Some(Duration::from_secs(3600))); // once the letter is in its sack
+//! assert_eq!(sacks.next(), Some(vec!["a letter"]));
+//! # drop(post);
+//! # running.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! ```
+//! # use std::time::Duration;
+//! # use minigun::{Backoff, testing::{self, Chaos, Clock}};
+//! let (clock, hour) = (Clock::skipping(), Duration::from_secs(3600));
+//! let patient = Backoff::exponential(hour, 24 * hour);
+//! let ran = testing::on("threads:2".parse()?).timed_by(&clock).chaos(&Chaos::seeded(7).fail(0.5))
+//!     .retry(20, patient).segment(0..100, |s| s.map("add", |n| n + 1))?;
+//! assert_eq!(ran.outputs.len(), 100);
+//! assert!(clock.elapsed() > hour / 2, "so long it would have taken");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Every run of the kit is ended after [`TRIAL_BOUND`](crate::defaults::TRIAL_BOUND), so that a pipeline that
 //! hangs fails its test. Process blocks fork: `cargo test` with its threads is fine, see the crate's page on
 //! what a fork shares.
 
 mod chaos;
+mod clock;
 mod everywhere;
 mod segment;
 mod trial;
 
 pub use chaos::Chaos;
+pub use clock::Clock;
 pub use everywhere::{Compared, EXECUTORS, same_everywhere, same_under};
 pub use segment::{Ran, Trial, flow, on, segment};
 pub use trial::Fault;

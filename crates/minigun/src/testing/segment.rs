@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chaos::Chaos;
+use super::clock::Clock;
 use super::trial::{self, Fault};
 use crate::defaults;
 use crate::failure::{Backoff, FailedItem};
@@ -73,12 +74,13 @@ pub fn on(executor: Executor) -> Trial {
         backoff: Backoff::none(),
         chaos: None,
         timeout: None,
+        clock: None,
         bound: defaults::TRIAL_BOUND,
     }
 }
 
 /// Where and how the kit runs a segment; made by [`on`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is run before `segment` is called"]
 pub struct Trial {
     executor: Executor,
@@ -86,6 +88,7 @@ pub struct Trial {
     backoff: Backoff,
     chaos: Option<Chaos>,
     timeout: Option<Duration>,
+    clock: Option<Clock>,
     bound: Duration,
 }
 
@@ -109,6 +112,13 @@ impl Trial {
         self
     }
 
+    /// As [`Pipeline::timed_by`](crate::Pipeline::timed_by): by what clock retries wait, and rates go.
+    /// Default: the system's.
+    pub fn timed_by(mut self, clock: &Clock) -> Self {
+        self.clock = Some(clock.clone());
+        self
+    }
+
     /// The run is killed, and the test fails, if it has not ended after this time.
     /// Default: [`TRIAL_BOUND`](crate::defaults::TRIAL_BOUND).
     pub fn within(mut self, bound: Duration) -> Self {
@@ -127,6 +137,9 @@ impl Trial {
         f: impl FnOnce(Segment<T>) -> Segment<U>,
     ) -> Result<Ran<T, U>, Fault> {
         let p = Pipeline::new("test");
+        if let Some(clock) = &self.clock {
+            p.timed_by(clock);
+        }
         let (port, letters) = p.inlet::<Dead<T>>("dead letters");
         let inputs: Vec<T> = inputs.into_iter().collect();
         let mut place = self.executor.place();

@@ -6,7 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 
-use super::super::layout::{Cell, Layout, Line, Place, layout};
+use super::super::layout::{Cell, HEIGHT, Layout, Line, Place, layout};
 use super::super::model::{StageView, View};
 use super::super::text;
 use super::super::ui::{Pane, Ui};
@@ -35,6 +35,12 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, ui: &mut Ui) {
     let inside = frame_of(buffer, area, "graph", ui.focus == Pane::Graph);
     let loose = laid_out(view, 2);
     let layout = if loose.height <= i32::from(inside.height) { loose } else { laid_out(view, 1) };
+    if let Some(chosen) = layout.boxes.get(ui.selected).filter(|_| !ui.panned) {
+        ui.pan = (
+            in_sight(ui.pan.0, (chosen.x, chosen.width), i32::from(inside.width)),
+            in_sight(ui.pan.1, (chosen.y, HEIGHT), i32::from(inside.height)),
+        );
+    }
     ui.pan = (
         moved(ui.pan.0, layout.width, i32::from(inside.width)),
         moved(ui.pan.1, layout.height, i32::from(inside.height)),
@@ -45,8 +51,15 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, ui: &mut Ui) {
     let mut canvas = Canvas { buffer, inside, origin };
     lines(&mut canvas, &layout, view);
     for (at, (place, stage)) in layout.boxes.iter().zip(&view.stages).enumerate() {
-        let back = layout.loops.iter().any(|(from, _)| *from == at);
-        stage_box(&mut canvas, *place, stage, back, at == ui.selected);
+        stage_box(&mut canvas, *place, stage, at == ui.selected);
+        // No line is drawn back to an earlier stage; the details name both.
+        let (back, Place { x, y, width }) = (Style::new().fg(Color::Magenta), *place);
+        if layout.loops.iter().any(|(from, _)| *from == at) {
+            canvas.put((x + width - 2, y + 2), "↺", back);
+        }
+        if layout.loops.iter().any(|(_, to)| *to == at) {
+            canvas.put((x + width - 2, y), "↺", back);
+        }
     }
     joints(&mut canvas, &layout);
     more(&mut canvas, &layout, ui.pan);
@@ -55,6 +68,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, view: &View, ui: &mut Ui) {
 /// How far a graph of this size can be moved in a pane of that size.
 fn moved(pan: i32, graph: i32, pane: i32) -> i32 {
     pan.clamp(0, (graph - pane).max(0))
+}
+
+/// The graph moved so that a box of this place and length is in sight, its beginning first of all.
+fn in_sight(pan: i32, (begin, length): (i32, i32), pane: i32) -> i32 {
+    pan.max(begin + length - pane).min(begin)
 }
 
 /// The part of the graph that is in sight.
@@ -91,7 +109,7 @@ impl Canvas<'_> {
     }
 }
 
-fn stage_box(canvas: &mut Canvas<'_>, place: Place, stage: &StageView, back: bool, selected: bool) {
+fn stage_box(canvas: &mut Canvas<'_>, place: Place, stage: &StageView, selected: bool) {
     let (sign, color) = look(stage.status);
     let color = if stage.lost_to_policy() > 0 { Color::Red } else { color };
     let border = match selected {
@@ -112,10 +130,6 @@ fn stage_box(canvas: &mut Canvas<'_>, place: Place, stage: &StageView, back: boo
     canvas.write((x + width - 2 - room as i32, y + 1), &past, Style::new().fg(Color::Blue));
     canvas.write((x + width - 1, y + 1), "│", border);
     canvas.write((x, y + 2), &format!("╰{}╯", "─".repeat(inner)), border);
-    if back {
-        // It sends to an earlier stage, to which no line is drawn: the details name it.
-        canvas.put((x + width - 2, y + 2), "↺", border);
-    }
 }
 
 const UP: u8 = 1;

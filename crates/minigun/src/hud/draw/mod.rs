@@ -19,9 +19,14 @@ use crate::report::text::width;
 
 /// Draws all of it.
 pub(super) fn draw(frame: &mut Frame<'_>, view: &View, ui: &mut Ui) {
-    let panes = panes(frame.area(), graph::columns(view) + 2, ui.focus);
+    let mut panes = panes(frame.area(), graph::columns(view) + 2, ui.focus);
+    if ui.zoomed {
+        panes = panes.zoomed(ui.focus);
+    }
     let buffer = frame.buffer_mut();
-    graph::draw(buffer, panes.graph, view, ui);
+    if let Some(area) = panes.graph {
+        graph::draw(buffer, area, view, ui);
+    }
     if let Some(area) = panes.stages {
         tables::stages(buffer, area, view, ui);
     }
@@ -40,11 +45,25 @@ pub(super) fn draw(frame: &mut Frame<'_>, view: &View, ui: &mut Ui) {
 /// Where each pane stands; those that find no room are shown when they are in focus.
 struct Panes {
     body: Rect,
-    graph: Rect,
+    graph: Option<Rect>,
     stages: Option<Rect>,
     workers: Option<Rect>,
     failures: Option<Rect>,
     status: Rect,
+}
+
+impl Panes {
+    /// The pane in focus has all the room.
+    fn zoomed(self, focus: Pane) -> Panes {
+        let only = |pane| Some(self.body).filter(|_| focus == pane);
+        Panes {
+            graph: only(Pane::Graph),
+            stages: only(Pane::Stages),
+            workers: only(Pane::Workers),
+            failures: only(Pane::Failures),
+            ..self
+        }
+    }
 }
 
 /// Rows of the body from which there is room for panes below.
@@ -77,7 +96,7 @@ fn panes(area: Rect, graph: u16, focus: Pane) -> Panes {
         let (workers, failures) = split(bottom, bottom.width / 2);
         (Some(right), Some(workers), Some(failures))
     };
-    Panes { body, graph, stages, workers, failures, status }
+    Panes { body, graph: Some(graph), stages, workers, failures, status }
 }
 
 fn split(area: Rect, left: u16) -> (Rect, Rect) {
@@ -168,7 +187,7 @@ mod tests {
                 let area = Rect::new(0, 0, width, height);
                 for focus in [Pane::Graph, Pane::Stages, Pane::Workers, Pane::Failures] {
                     let panes = panes(area, 60, focus);
-                    let shown = [Some(panes.graph), panes.stages, panes.workers, panes.failures];
+                    let shown = [panes.graph, panes.stages, panes.workers, panes.failures];
                     for pane in shown.into_iter().flatten().chain([panes.status, panes.body]) {
                         assert_eq!(area.intersection(pane), pane, "{area}: {pane}");
                     }

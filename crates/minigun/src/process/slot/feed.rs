@@ -1,6 +1,6 @@
 //! Out: which items a worker gets, and the frame that carries them.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -41,36 +41,37 @@ impl<T: Send + 'static> Slot<'_, T> {
         if credit == 0 {
             return Ok(false);
         }
-        let mut parcels = Vec::new();
-        let mut items = VecDeque::new();
-        while parcels.len() + items.len() < credit
-            && let Some(again) = self.block.crew.again()
+        let mut load = Load { parcels: Vec::new(), runs: Vec::new() };
+        let mut again = 0;
+        while again < credit
+            && let Some(what) = self.block.crew.again()
         {
-            match again {
-                Again::Parcel(parcel) => parcels.push(parcel),
-                Again::Unencoded(kept) => items.push_back(kept),
+            again += 1;
+            match what {
+                Again::Parcel(parcel) => load.parcels.push(parcel),
+                Again::Unencoded(kept) => load.add(kept),
             }
         }
         let mut elsewhere = true;
-        if parcels.is_empty() && items.is_empty() {
-            elsewhere = !self.pop(credit, &mut items)?;
+        if again == 0 {
+            elsewhere = !self.pop(credit, &mut load)?;
             if elsewhere {
-                parcels = self.steal(credit);
+                load.parcels = self.steal(credit);
             }
         }
-        if parcels.is_empty() && items.is_empty() {
+        if load.parcels.is_empty() && load.runs.is_empty() {
             return Ok(false);
         }
         if elsewhere {
             self.block.queue.pass_on(&self.desk.event);
         }
         self.desk.idle.store(false, Ordering::SeqCst);
-        self.send(parcels, items)?;
+        self.send(load)?;
         Ok(true)
     }
 
     /// Takes items from the queue; `false` if there are none.
-    pub(super) fn pop(&mut self, credit: usize, items: &mut VecDeque<Kept<T>>) -> Step<bool> {
+    pub(super) fn pop(&mut self, credit: usize, load: &mut Load<T>) -> Step<bool> {
         // What waits for another attempt counts against the queue's limit.
         if self.block.crew.waiting() >= self.block.settings.queue_of::<T>() {
             return Ok(false);
@@ -79,12 +80,11 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.queue_due = None;
         match self.block.queue.try_pop(&mut run, credit, self.block.crew.desks.len(), &self.desk.event) {
             Pop::Run(first) => {
-                let numbered = run.into_iter().zip(first..);
-                items.extend(numbered.map(|(item, number)| Kept { item, number, attempts: 0 }));
+                load.runs.push((first, run));
                 Ok(true)
             }
             Pop::Again(kept) => {
-                items.push_back(kept);
+                load.add(kept);
                 Ok(true)
             }
             Pop::Empty(due) => {
@@ -124,61 +124,78 @@ impl<T: Send + 'static> Slot<'_, T> {
     }
 
     /// Encodes items into one frame, puts it on its way, and keeps it until the results come.
-    pub(super) fn send(&mut self, parcels: Vec<Parcel<T>>, mut items: VecDeque<Kept<T>>) -> Step {
+    pub(super) fn send(&mut self, Load { parcels, runs }: Load<T>) -> Step {
         let mut ledger = self.desk.ledger.lock();
         if self.block.fresh {
             ledger.clear();
         }
         let first = ledger.next();
-        let mut out = Vec::new();
+        let mut out = ledger.take_spare();
         let start = frame::open(&mut out, Kind::Items, first);
         let mut carried = Vec::new();
         let mut parcels = parcels.into_iter();
-        while out.len() < HELD_BYTES / 8 || carried.is_empty() {
+        while out.len() < FRAME_LIMIT || carried.is_empty() {
             let Some(parcel) = parcels.next() else { break };
-            protocol::begin_item(&mut out, parcel.number, parcel.attempt());
+            let run = protocol::begin_items(&mut out, parcel.number, parcel.attempt());
             let at = out.len() + 4;
             out.extend_from_slice(&(parcel.bytes().len() as u32).to_le_bytes());
             out.extend_from_slice(parcel.bytes());
-            carried.push((at..out.len(), Ok(parcel)));
+            carried.push((parcel, at..out.len()));
+            protocol::end_items(&mut out, run, 1);
         }
-        let (before, mut failed) = (carried.len(), Vec::new());
-        while out.len() < HELD_BYTES / 8 || carried.is_empty() {
-            let Some(kept) = items.pop_front() else { break };
-            let start = out.len();
-            protocol::begin_item(&mut out, kept.number, 1);
-            let at = out.len() + 4;
-            match self.encode(&kept.item, &mut out) {
-                Ok(()) => carried.push((at..out.len(), Err(kept))),
-                Err(failure) => {
-                    out.truncate(start);
-                    failed.push((kept, failure));
+        let (mut encoded, mut new, mut failed, mut left) = (Vec::new(), 0, Vec::new(), Vec::new());
+        for (mut number, items) in runs {
+            let mut items = items.into_iter();
+            while items.len() > 0 && (out.len() < FRAME_LIMIT || carried.len() + new == 0) {
+                let run = protocol::begin_items(&mut out, number, 1);
+                let mut ranges = Vec::with_capacity(items.len());
+                let outcome = self.encode(items.as_slice(), &mut out, &mut ranges);
+                protocol::end_items(&mut out, run, ranges.len() as u32);
+                let of_run = items.by_ref().take(ranges.len());
+                // Items that nobody will want are dropped here.
+                let kept: Vec<T> = of_run.filter(|_| self.block.keeps_items).collect();
+                let next = number + ranges.len() as u64;
+                new += ranges.len();
+                if !ranges.is_empty() {
+                    encoded.push((number, ranges, kept));
+                }
+                number = next;
+                if let Err(failure) = outcome
+                    && let Some(item) = items.next()
+                {
+                    failed.push((number, item, failure));
+                    number += 1;
                 }
             }
+            left.extend(items.zip(number..).map(|(item, number)| Kept { item, number, attempts: 0 }));
         }
-        self.pace.encoded(carried.len() - before, out.len());
+        self.pace.encoded(new, out.len());
         if let Err(error) = frame::seal(&mut out, start) {
             drop(ledger);
             return self.fail(self.zygote_error(error));
         }
         self.stats.sent_bytes(out.len() as u64);
         let frame = Arc::new(out);
-        for (range, what) in carried {
-            self.desk.claims.offer(ledger.next());
-            ledger.add(match what {
-                Ok(parcel) => parcel.moved(&frame, range),
-                Err(Kept { item, number, .. }) => {
-                    Parcel::new(&frame, range, number, self.block.keeps_items.then_some(item))
-                }
-            });
+        self.desk.claims.offer(first, carried.len() + new);
+        for (parcel, range) in carried {
+            ledger.add(parcel.moved(&frame, range));
+        }
+        for (number, ranges, kept) in encoded {
+            if kept.is_empty() {
+                ledger.add_new(&frame, number, &ranges);
+            }
+            for ((item, range), number) in kept.into_iter().zip(ranges).zip(number..) {
+                let range = range.start as usize..range.end as usize;
+                ledger.add(Parcel::new(&frame, range, number, Some(item)));
+            }
         }
         let sent = ledger.next() - first;
         drop(ledger);
         if parcels.len() > 0 {
             self.block.crew.put_back(parcels);
         }
-        if !items.is_empty() {
-            self.block.crew.put_aside(items);
+        if !left.is_empty() {
+            self.block.crew.put_aside(left);
         }
         if sent > 0 {
             if self.link.is_none() {
@@ -191,33 +208,70 @@ impl<T: Send + 'static> Slot<'_, T> {
             // Whoever is idle may find something behind it; the chain of calls ends with who finds nothing.
             self.block.crew.wake_idle(1);
         }
-        for (kept, failure) in failed {
+        for (number, item, failure) in failed {
             // Encoding it again would fail again.
-            self.settle_failure(kept.number, 1, failure, Left::Unencoded(kept.item))?;
+            self.settle_failure(number, 1, failure, Left::Unencoded(item))?;
         }
         Ok(())
     }
 
-    pub(super) fn encode(&mut self, item: &T, out: &mut Vec<u8>) -> Result<(), Failure> {
-        let start = out.len();
-        out.extend_from_slice(&[0; 4]);
+    /// Encodes items, each as a block, until one fails or the frame is full. Says where they stand.
+    fn encode(
+        &mut self,
+        items: &[T],
+        out: &mut Vec<u8>,
+        ranges: &mut Vec<Range<u32>>,
+    ) -> Result<(), Failure> {
         let (format, wire) = (self.block.settings.format, self.block.wire);
+        let unchecked = &mut self.unchecked;
+        let mut end = out.len();
         // The user's `Serialize`: if it panics, that is its item's failure.
-        let mut encoded = guarded(|| (wire.encode)(format, item, out).map_err(codec_failure));
-        let length = out.len() - start - 4;
-        if encoded.is_ok() && length > LARGEST_ITEM {
-            let text =
-                format!("the item is {length} bytes long when encoded, more than the {LARGEST_ITEM} allowed");
-            encoded = Err(Failure::new(FailureKind::Codec, text));
-        }
-        if encoded.is_ok() && self.unchecked > 0 {
-            self.unchecked -= 1;
-            encoded = guarded(|| (wire.check)(format, item, &out[start + 4..]).map_err(codec_failure));
-        }
-        match encoded {
-            Ok(()) => out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes()),
-            Err(_) => out.truncate(start),
-        }
+        let encoded = guarded(|| {
+            for item in items {
+                let start = out.len();
+                out.extend_from_slice(&[0; 4]);
+                (wire.encode)(format, item, out).map_err(codec_failure)?;
+                let length = out.len() - start - 4;
+                if length > LARGEST_ITEM {
+                    let text = format!(
+                        "the item is {length} bytes long when encoded, more than the {LARGEST_ITEM} allowed"
+                    );
+                    return Err(Failure::new(FailureKind::Codec, text));
+                }
+                if *unchecked > 0 {
+                    *unchecked -= 1;
+                    (wire.check)(format, item, &out[start + 4..]).map_err(codec_failure)?;
+                }
+                out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+                end = out.len();
+                ranges.push(start as u32 + 4..end as u32);
+                if end >= FRAME_LIMIT {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        out.truncate(end);
         encoded
+    }
+}
+
+/// Encoded items beyond this many bytes go into the next frame.
+const FRAME_LIMIT: usize = HELD_BYTES / 8;
+
+/// What goes into one frame.
+pub(super) struct Load<T> {
+    /// Items that were sent before.
+    parcels: Vec<Parcel<T>>,
+    /// New items, with the number of the first.
+    runs: Vec<(u64, Vec<T>)>,
+}
+
+impl<T> Load<T> {
+    fn add(&mut self, Kept { item, number, .. }: Kept<T>) {
+        match self.runs.last_mut() {
+            Some((first, items)) if *first + items.len() as u64 == number => items.push(item),
+            _ => self.runs.push((number, vec![item])),
+        }
     }
 }

@@ -34,6 +34,7 @@ use crate::shared::{Hurry, Shared};
 use crate::stage::letters::{self, Letters};
 use crate::stage::turns::Turns;
 use crate::stats::{Backlog, StageStats, WorkerState, WorkerStats};
+use crate::timers::{self, Look};
 use crate::wire::WireFns;
 use death::Leaving;
 use spares::Spares;
@@ -75,6 +76,12 @@ impl<T: Send> Backlog for SlotBlock<T> {
 impl<T: Send> Hurry for SlotBlock<T> {
     fn hurry(&self) {
         self.crew.hurry();
+    }
+}
+
+impl<T: Send> Look for SlotBlock<T> {
+    fn look(&self) {
+        self.crew.wake();
     }
 }
 
@@ -281,7 +288,14 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         // Only who could take what is due waits for it.
         let free = !self.input_ended && self.credit() > 0;
         let due = if free { [self.block.crew.next_due(), self.queue_due] } else { [None; 2] };
-        let until = [deadline, due[0], due[1], self.fork_due].into_iter().flatten().min();
+        let due = due.into_iter().flatten().min();
+        // Where a test has the time in its hands, its event says when to look again.
+        let (due, _waits) = match (due, timers::here()) {
+            (Some(due), Some(timers)) if timers::now() < due => (None, Some(timers.waits(due))),
+            (Some(_), Some(_)) => (Some(Instant::now()), None),
+            (due, _) => (due, None),
+        };
+        let until = [deadline, due, self.fork_due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let polled = {
             let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];

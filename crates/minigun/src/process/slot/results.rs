@@ -1,17 +1,17 @@
 //! In: what a worker sends, and what becomes of each item.
 
-use std::time::Instant;
-
 use super::{Failed, InTurn, Slot, Step};
 use crate::defaults::INIT_BOUND;
 use crate::error::{Error, init_error};
 use crate::failure::{FailedItem, Failure, Fate, Verdict};
 use crate::process::frame::{Fields, FrameError, Kind};
-use crate::process::ledger::Parcel;
+use crate::process::ledger::{Parcel, Taken};
 use crate::process::link::{Input, Link, Stage};
-use crate::process::protocol::{self, ItemOutcome};
+use crate::process::protocol::{self, ItemOutcome, ResultRun};
 use crate::stage::letters::{self, Remains};
+use crate::stage::sink::Broken;
 use crate::stage::turns::{Passed, Turns};
+use crate::timers;
 use crate::working::Working;
 
 impl<T: Send + 'static> Slot<'_, T> {
@@ -128,33 +128,55 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     pub(super) fn results(&mut self, passed: u64, payload: &[u8]) -> Result<Step, FrameError> {
         let (mut fields, journal) = protocol::results_and_journal(payload)?;
-        let mut parcels = self.parcels_of(Fields(fields.0))?.into_iter();
+        let (taken, mut left) = self.taken(Fields(fields.0))?;
+        let mut taken = taken.into_iter();
         let (mut completed, mut resolved) = (0, 0);
         let mut step = Ok(());
+        let mut run = None;
         while step.is_ok()
-            && let Some(parcel) = parcels.next()
+            && let Some(item) = taken.next()
         {
-            let result = protocol::next_result(&mut fields)?;
-            match result.outcome {
-                ItemOutcome::Done => {
-                    step = match &self.block.turns {
-                        None => self.arrived(parcel.number, parcel.attempt(), result.body)?,
-                        Some(turns) => {
-                            let (body, attempt) = (result.body.to_vec(), parcel.attempt());
-                            let given = (!body.is_empty()).then_some(InTurn { body, attempt });
-                            self.hand_in(turns, parcel.number, given);
-                            Ok(())
+            let ResultRun { outcome, count, body, .. } = match &mut run {
+                Some(run) => run,
+                none => none.insert(protocol::next_results(&mut fields)?),
+            };
+            let items = item.count();
+            left -= u64::from(items);
+            *count -= items;
+            let ended = *count == 0;
+            match (*outcome, item, &self.block.turns) {
+                (ItemOutcome::Failed, Taken::Parcel(parcel), _) => {
+                    let attempts = parcel.attempts + 1;
+                    let failure = protocol::decode_failure(body.0);
+                    step = self.settle_failure(parcel.number, attempts, failure, Left::Again(*parcel));
+                }
+                // Failures are taken one by one.
+                (ItemOutcome::Failed, Taken::New(..), _) => return Err(FrameError::Content("a failure")),
+                (ItemOutcome::Done, item, None) => {
+                    let (done, outcome) = match item {
+                        Taken::New(number, count) => self.arrived_run(number, count, body)?,
+                        Taken::Parcel(parcel) => {
+                            let step = self.arrived(parcel.number, parcel.attempt(), body)?;
+                            (u64::from(step.is_ok()), step)
                         }
                     };
-                    completed += u64::from(step.is_ok());
-                    // In an ordered block it is resolved when it has its turn.
-                    resolved += usize::from(self.block.turns.is_none());
+                    completed += done;
+                    resolved += done as usize;
+                    step = outcome;
                 }
-                ItemOutcome::Failed => {
-                    let attempts = parcel.attempts + 1;
-                    let failure = protocol::decode_failure(result.body);
-                    step = self.settle_failure(parcel.number, attempts, failure, Left::Again(parcel));
+                (ItemOutcome::Done, item, Some(turns)) => {
+                    // It is resolved when it has its turn.
+                    let (number, attempt) = item.first();
+                    for number in number..number + u64::from(items) {
+                        let body = protocol::next_result(body)?.to_vec();
+                        let given = (!protocol::is_empty(&body)).then_some(InTurn { body, attempt });
+                        self.hand_in(turns, number, given);
+                    }
+                    completed += u64::from(items);
                 }
+            }
+            if ended {
+                run = None;
             }
         }
         self.stats.completed(completed);
@@ -162,8 +184,8 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.block.queue.done(resolved);
         self.shows_work();
         if step.is_err() {
-            self.stats.abandoned(parcels.len() as u64);
-            self.block.queue.done(parcels.len());
+            self.stats.abandoned(left);
+            self.block.queue.done(left as usize);
             return Ok(step);
         }
         let unresolved = self.desk.ledger.lock().pass(passed);
@@ -173,38 +195,77 @@ impl<T: Send + 'static> Slot<'_, T> {
         Ok(self.journal(journal))
     }
 
-    /// Takes the items out of the ledger that results have come for, in the order of the results.
-    fn parcels_of(&self, mut results: Fields<'_>) -> Result<Vec<Parcel<T>>, FrameError> {
+    /// Takes the items out of the ledger that results have come for, in the order of the results; and how many
+    /// they are.
+    fn taken(&self, mut results: Fields<'_>) -> Result<(Vec<Taken<T>>, u64), FrameError> {
         let mut ledger = self.desk.ledger.lock();
-        let mut parcels = Vec::with_capacity(ledger.live());
+        let (mut all, mut items) = (Vec::new(), 0);
         while !results.is_empty() {
-            let index = protocol::next_result(&mut results)?.index;
-            let Some(parcel) = ledger.take(index) else {
-                return Err(FrameError::Content("a result for an item that is not in flight"));
-            };
-            parcels.push(parcel);
+            let ResultRun { index, outcome, count, .. } = protocol::next_results(&mut results)?;
+            items += u64::from(count);
+            let mut at = 0;
+            while at < count {
+                let taken = match outcome {
+                    ItemOutcome::Done => ledger.take(index + u64::from(at), count - at),
+                    ItemOutcome::Failed => ledger.take_parcel(index).map(Taken::Parcel),
+                };
+                let Some(taken) = taken else {
+                    return Err(FrameError::Content("a result for an item that is not in flight"));
+                };
+                at += taken.count();
+                all.push(taken);
+            }
         }
-        Ok(parcels)
+        Ok((all, items))
     }
 
     /// An item's outputs go on into the program, all or none.
-    fn arrived(&mut self, number: u64, attempt: u32, body: &[u8]) -> Result<Step, FrameError> {
-        let (format, name) = (self.block.settings.format, &self.block.name);
+    fn arrived(&mut self, number: u64, attempt: u32, body: &mut Fields<'_>) -> Result<Step, FrameError> {
         let of = Working::Item { item: number, attempt };
-        match self.arrival.outputs(format, body, of)? {
-            Ok(()) => {}
-            Err(failure) => {
-                let failed = FailedItem::new(name, number, attempt, &failure, Fate::Stopped);
-                self.shared.gave_up(self.block.stage, failed);
-                return Ok(Err(Failed));
-            }
+        if let Err(failure) = self.arrival.outputs(self.block.settings.format, body, of)? {
+            return Ok(self.refused(number, attempt, &failure));
         }
         if self.arrival.commit(self.shared).is_err() {
-            self.stats.abandoned(1);
-            self.shared.gone();
-            return Ok(Err(Failed));
+            return Ok(self.cut_off(1));
         }
         Ok(Ok(()))
+    }
+
+    /// As [`arrived`](Self::arrived), of items with consecutive numbers after their first attempt, one after the
+    /// other. Gives how many went on.
+    fn arrived_run(
+        &mut self,
+        number: u64,
+        count: u32,
+        body: &mut Fields<'_>,
+    ) -> Result<(u64, Step), FrameError> {
+        let end = number + u64::from(count);
+        let format = self.block.settings.format;
+        let (came, outcome) =
+            self.arrival.results(format, body, number..end, (self.shared, &mut self.meter))?;
+        let step = match outcome {
+            Ok(()) => Ok(()),
+            Err(Broken::Failed(failure)) => {
+                self.stats.abandoned(end - came - 1);
+                self.refused(came, 1, &failure)
+            }
+            Err(Broken::Stopped | Broken::Due) => self.cut_off(end - came),
+        };
+        Ok((came - number, step))
+    }
+
+    /// What an item made could not be taken: the run cannot go on.
+    fn refused(&self, number: u64, attempt: u32, failure: &Failure) -> Step {
+        let failed = FailedItem::new(&self.block.name, number, attempt, failure, Fate::Stopped);
+        self.shared.gave_up(self.block.stage, failed);
+        Err(Failed)
+    }
+
+    /// The run was stopped: what so many items made cannot go on.
+    fn cut_off(&self, items: u64) -> Step {
+        self.stats.abandoned(items);
+        self.shared.gone();
+        Err(Failed)
     }
 
     /// An item was set aside: it will not come back, and in an ordered block it gives up its place.
@@ -249,7 +310,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             (Verdict::Retry(wait), Left::Again(mut parcel)) => {
                 self.shared.retried(self.block.stage, Some((number, &failure)));
                 parcel.attempts = policy_counts;
-                self.block.crew.put_off(parcel, Instant::now() + wait);
+                self.block.crew.put_off(parcel, timers::now() + wait);
                 Ok(())
             }
             (Verdict::Skip, _) => {
