@@ -30,7 +30,7 @@ fn fed(p: Pipeline) -> Fed {
     let (theirs, hooked, counted) = (ran.clone(), ran.clone(), Arc::clone(&through));
     p.after_fork(move || hooked.add(format_args!("hook {}", Pid::current())));
     let results = p
-        .source("items", items.into_iter())
+        .source("items", items)
         .on(process_per_batch(2).crash_attempts(1).max_restarts(0), |s| {
             s.map("work", move |n: u64| {
                 theirs.add(format_args!("item {}", Pid::current()));
@@ -175,7 +175,7 @@ fn a_stopped_or_dropped_run_sends_away_who_waits() {
             fed.run.join().unwrap();
         } else {
             drop(fed.feed);
-            fed.run.handle().kill();
+            fed.run.handle().kill().unwrap();
             drop(fed.run);
         }
         fed.ran.remove();
