@@ -191,6 +191,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 items: if is_fresh(placement.executor) { Some(1) } else { placement.settings.recycle.items },
                 memory: placement.settings.recycle.memory,
             },
+            fresh: is_fresh(placement.executor),
             limits: placement.settings.limits,
             timed: self.block.placement.settings.timeout.is_some(),
             debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
@@ -254,9 +255,10 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 queues.iter().take(1).map(|queue| (queue, 0, workers.by_ref().collect())).collect()
             }
         };
+        let spares = placement.executor.spares(launch.shared.limits());
         for (queue, first, workers) in groups {
             let (desks, figures): (Vec<_>, Vec<_>) = workers.into_iter().unzip();
-            let crew = SlotCrew::new(first, desks, &deaths);
+            let crew = SlotCrew::new(first, desks, &deaths).with_spares(spares);
             self.launch_crew(queue, (crew, figures), berth.number, processes, launch)?;
         }
         Ok(())
