@@ -1,11 +1,13 @@
 //! Where results arrive in the program: the outside ends of a block's exits, in one transaction.
 
+use std::cell::{RefCell, RefMut};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::frame::{Fields, FrameError};
 use super::protocol;
+use crate::apart::Shelf;
 use crate::codec::Format;
 use crate::error::Error;
 use crate::failure::Failure;
@@ -28,6 +30,7 @@ const NO_EXIT: FrameError = FrameError::Content("an output for an exit that does
 pub(crate) struct Arrival {
     cx: Cx,
     exits: Vec<Box<dyn Arrivals>>,
+    shelf: Rc<RefCell<Shelf>>,
 }
 
 impl Arrival {
@@ -36,12 +39,19 @@ impl Arrival {
         block: &Arc<str>,
         exits: &[Arc<dyn Exit>],
         within: Option<Arc<InFlight>>,
+        shelf: Shelf,
     ) -> Result<Self, Failure> {
-        let mut cx = Cx { within, ..Cx::new(shared, block, None) };
+        let shelf = Rc::new(RefCell::new(shelf));
+        let mut cx = Cx { within, shelf: Some(Rc::clone(&shelf)), ..Cx::new(shared, block, None) };
         // The thread's only journal, for its whole life.
         std::mem::forget(cx.tx.journal.enter());
         let exits = guarded(|| exits.iter().map(|exit| exit.open(&mut cx)).collect())?;
-        Ok(Arrival { cx, exits })
+        Ok(Arrival { cx, exits, shelf })
+    }
+
+    /// Where the long runs of outputs are found.
+    pub(crate) fn shelf(&self) -> RefMut<'_, Shelf> {
+        self.shelf.borrow_mut()
     }
 
     /// Takes the outputs of an attempt; they are held back until `commit`. On failure nothing of them is left.

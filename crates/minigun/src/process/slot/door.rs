@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use minigun_os::{Event, Socket};
 
-use super::feed::encode;
+use super::feed::{Encoding, FRAME_LIMIT, encode};
 use super::{Slot, SlotBlock};
 use crate::process::frame::{self, Kind};
 use crate::process::link::Stage;
@@ -67,11 +67,12 @@ impl<T: Send + 'static> SlotBlock<T> {
         };
         let mut ledger = desk.ledger.lock();
         let index = ledger.next();
-        let (mut out, mut ranges) = (ledger.take_spare(), Vec::with_capacity(run.len()));
+        let mut out = ledger.take_spare();
         let start = frame::open(&mut out, Kind::Items, index);
         let head = protocol::begin_items(&mut out, first, 1);
         // The first items, which are checked, do not come this way.
-        let encoded = encode(self, &mut 0, &run, &mut out, &mut ranges);
+        // Nor do long ones: there is no need for a place apart.
+        let (Encoding { ranges, .. }, encoded) = encode(self, None, &mut 0, &run, &mut out, FRAME_LIMIT);
         protocol::end_items(&mut out, head, ranges.len() as u32);
         if encoded.is_err() || ranges.len() < run.len() || frame::seal(&mut out, start).is_err() {
             drop(ledger);

@@ -22,6 +22,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             Input::Some => {
                 self.stats.received_bytes(link.take_received());
                 self.frames()?;
+                self.part();
                 Ok(true)
             }
             Input::End => {
@@ -52,12 +53,13 @@ impl<T: Send + 'static> Slot<'_, T> {
         while step.is_ok()
             && let Some(frame) = link.next()?
         {
+            if stage == Stage::Forked {
+                // First words of any kind.
+                stage = Stage::Starting;
+                self.began();
+            }
             match frame.kind {
-                Kind::Hello => {
-                    stage = stage.max(Stage::Starting);
-                    self.began();
-                    link.said_hello();
-                }
+                Kind::Hello => {}
                 Kind::Ready => {
                     stage = stage.max(Stage::Ready);
                     self.block.crew.started();
@@ -73,7 +75,13 @@ impl<T: Send + 'static> Slot<'_, T> {
                         false => init_error(&self.block.name, &failure),
                     });
                 }
-                Kind::Results => step = self.results(frame.number, frame.payload)?,
+                Kind::Results => {
+                    step = self.results(frame.number, frame.payload)?;
+                    if self.block.fresh {
+                        // Its only item: it ends, and need not say so.
+                        stage = stage.max(Stage::Ending);
+                    }
+                }
                 Kind::Bye => {
                     stage = Stage::Gone;
                     let mut fields = Fields(frame.payload);
@@ -92,6 +100,9 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
         }
         if stage != link.stage {
+            if link.stage == Stage::Forked {
+                link.said_hello();
+            }
             link.stage = stage;
             link.deadline = match stage {
                 Stage::Starting => link.within(INIT_BOUND),
@@ -176,6 +187,16 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.stats.abandoned(left);
             self.block.queue.done(left as usize);
             return Ok(step);
+        }
+        let mut shelf = self.arrival.shelf();
+        self.desk.claims.has_read(shelf.read());
+        let long = shelf.take_bytes();
+        drop(shelf);
+        self.stats.received_bytes(long);
+        if long > 0 {
+            // Who takes them next should have a core before more are made: they are in its caches still, and the memory
+            // that it lets go is used again. Otherwise each result would be new memory, whose pages cost more than copies.
+            std::thread::yield_now();
         }
         let unresolved = self.desk.ledger.lock().pass(passed);
         if !unresolved.is_empty() {
@@ -326,9 +347,10 @@ impl<T: Send + 'static> Slot<'_, T> {
         let posted = match left {
             Left::Unencoded(item) => letters::post(&mut self.letters, Remains::Item(item), &failed),
             Left::Again(mut parcel) | Left::Spent(mut parcel) => {
-                let remains = match parcel.item.take() {
+                let (item, encoded) = (parcel.item.take(), parcel.bytes());
+                let remains = match item {
                     Some(item) => Remains::Item(item),
-                    None => Remains::Encoded(self.block.settings.format, parcel.bytes()),
+                    None => Remains::Encoded(self.block.settings.format, &encoded),
                 };
                 letters::post(&mut self.letters, remains, &failed)
             }

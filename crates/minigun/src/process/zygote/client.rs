@@ -178,6 +178,11 @@ impl WorkerProcess {
         }
     }
 
+    /// Its end sets no event any more.
+    pub(crate) fn hush(&self) {
+        lock(&self.card.state).wake = None;
+    }
+
     /// Whether its end was reported: everything it ever wrote has arrived.
     pub(crate) fn has_ended(&self) -> bool {
         lock(&self.card.state).exit.is_some()
