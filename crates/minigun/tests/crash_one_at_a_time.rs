@@ -12,7 +12,7 @@ use minigun::{Pipeline, attempt, processes};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-const ITEMS: u64 = 200;
+const ITEMS: u64 = 100;
 
 /// Every 20th cannot be written.
 #[derive(Debug, Deserialize)]

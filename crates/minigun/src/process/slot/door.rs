@@ -94,6 +94,10 @@ impl<T: Send + 'static> SlotBlock<T> {
             // The slot is awake already, or will soon be: the worker is gone.
             Err(_) => None,
         };
+        if ranges.len() > 1 {
+            // As behind any frame: who is idle may take over what waits behind the first.
+            self.crew.wake_idle(1);
+        }
         let is_sent = rest.is_none();
         *door = Door::Used(rest);
         is_sent
