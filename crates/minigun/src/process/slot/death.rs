@@ -152,8 +152,10 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// The worker died: the item it was running is charged with it, the others are run elsewhere.
     pub(super) fn died(&mut self, link: &Link, exit: Option<Exit>) -> Step {
-        // One that could not be made had nothing to say.
-        if !matches!(&exit, Some(Exit { status: Status::SpawnFailed(_), .. })) {
+        // It was dead before it had its item.
+        let unused = link.was_ahead && link.killed.is_none() && self.desk.claims.pid().is_none();
+        // One that could not be made had nothing to say, and one without an item neither.
+        if !(unused || matches!(&exit, Some(Exit { status: Status::SpawnFailed(_), .. }))) {
             self.stats.goodbye_lost();
         }
         let cause = Cause::of(
@@ -171,16 +173,20 @@ impl<T: Send + 'static> Slot<'_, T> {
             cause: cause.to_string(),
         });
         if let Some(Exit { status: Status::ZygoteLost, .. }) = exit {
-            self.lost(&cause);
-            return Ok(());
-        }
-        if link.was_ahead && link.killed.is_none() && self.desk.claims.pid().is_none() {
-            // It was dead before it had its item. The next is not forked ahead: should that die, too, it counts.
-            self.spares.dismiss(false);
+            // Those that waited for an item went with the others, and are not told.
+            if !unused {
+                self.stats.died(cause.kind());
+            }
             self.lost(&cause);
             return Ok(());
         }
         self.stats.died(cause.kind());
+        if unused {
+            // The next is not forked ahead: should that die, too, it counts.
+            self.spares.dismiss(false);
+            self.lost(&cause);
+            return Ok(());
+        }
         let flight = self.desk.ledger.lock().clear();
         let limit = self.block.settings.crash_attempts;
         let condemned = matches!(link.killed, Some(Killed::Deadline(_)));
@@ -246,7 +252,6 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// The worker died because its fork server did, or before it had anything to do: nobody is charged with it, and no
     /// limit counts it.
     fn lost(&mut self, cause: &Cause) {
-        self.stats.died(cause.kind());
         // It dies of the same signal, perhaps a moment after this: the next must not write where it may still write.
         self.desk.claims.close();
         let flight = self.desk.ledger.lock().clear();
