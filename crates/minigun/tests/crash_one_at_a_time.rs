@@ -88,7 +88,7 @@ fn one_that_cannot_be_written_is_set_aside_alone() {
     }
     drop(send);
     assert!(replies.next().is_none());
-    let figures = running.join().unwrap().stage("answer").unwrap().figures.clone();
+    let figures = running.join().unwrap().stage("answer").unwrap().figures;
     assert_eq!((figures.completed, figures.skipped), (ITEMS - ITEMS / 20, ITEMS / 20));
     scene.nothing_is_left();
 }
