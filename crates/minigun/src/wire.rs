@@ -26,13 +26,16 @@ pub struct WireFns<T> {
     pub(crate) encode: fn(Format, &T, &mut Vec<u8>) -> Result<(), CodecError>,
     pub(crate) decode: fn(Format, &[u8]) -> Result<T, CodecError>,
     /// As the two above, but long runs of bytes may lie apart.
-    pub(crate) encode_apart: fn(Format, &T, &mut Vec<u8>, &mut dyn Apart) -> Result<(), CodecError>,
+    pub(crate) encode_apart: EncodeApart<T>,
     pub(crate) decode_apart: fn(Format, &[u8], &mut Shelf) -> Result<T, CodecError>,
     /// As `check`, by the side that keeps the runs.
-    check_apart: fn(Format, &T, &[u8], &[Extent]) -> Result<(), CodecError>,
+    check_apart: CheckApart<T>,
     /// Compares what serde is told of the item with what it is told of its decoded encoding.
     pub(crate) check: fn(Format, &T, &[u8]) -> Result<(), CodecError>,
 }
+
+type EncodeApart<T> = fn(Format, &T, &mut Vec<u8>, &mut dyn Apart) -> Result<(), CodecError>;
+type CheckApart<T> = fn(Format, &T, &[u8], &[Extent]) -> Result<(), CodecError>;
 
 impl<T> Clone for WireFns<T> {
     fn clone(&self) -> Self {

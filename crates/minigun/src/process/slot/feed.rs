@@ -230,7 +230,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         &mut self,
         items: &[T],
         out: &mut Vec<u8>,
-        (ranges, long): (&mut Vec<Range<u32>>, &mut Vec<(usize, Vec<Extent>)>),
+        (ranges, long): (&mut Vec<Range<u32>>, &mut Vec<Long>),
         apart: &mut usize,
     ) -> Result<(), Failure> {
         let (format, wire) = (self.block.settings.format, self.block.wire);
@@ -270,6 +270,9 @@ impl<T: Send + 'static> Slot<'_, T> {
         encoded
     }
 }
+
+/// An item of a run that has long runs of bytes which lie apart.
+type Long = (usize, Vec<Extent>);
 
 /// Encoded items beyond this many bytes go into the next frame.
 const FRAME_LIMIT: usize = HELD_BYTES / 8;

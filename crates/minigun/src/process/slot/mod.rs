@@ -114,6 +114,9 @@ pub(crate) struct Slot<'a, T> {
     input_ended: bool,
 }
 
+/// Where long runs of items are put, where results arrive, and the way to the dead letters.
+type Ways<T> = (Option<Arc<Store>>, Arrival, Option<Box<dyn Letters<T>>>);
+
 /// The slot cannot go on; the run has been failed.
 struct Failed;
 
@@ -126,7 +129,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         shared: &'a Arc<Shared>,
         processes: &'a Processes,
         (stats, figures): (Arc<StageStats>, &'a WorkerStats),
-        (store, arrival, letters): (Option<Arc<Store>>, Arrival, Option<Box<dyn Letters<T>>>),
+        (store, arrival, letters): Ways<T>,
     ) -> Self {
         let meter = Meter::new(shared.clock(), Some(figures.state()));
         Slot {
