@@ -7,6 +7,7 @@
 //! | [`EngineFd`], [`close_engine_fds_except`] | every descriptor is registered, so that a child can drop what it must not hold |
 //! | [`Socket`], [`pipe`], [`Control`], [`Event`], [`poll`] | bytes, messages with a descriptor, wake-ups, and waiting for them |
 //! | [`Board`], [`Flag`] | memory shared with workers, seen as atomics; a word of it that they can wait for |
+//! | [`Slab`] | memory through which bytes pass from one process to another, by copies |
 //! | [`Data`] | bytes written once, which every forked child reads without a copy |
 //! | [`ChildSignals`], [`reap_any`], [`ended_child`], [`Process`], [`kill`] | who has ended and how; signals that cannot hit a stranger |
 //! | [`disposition`] | what a signal does in this process |
@@ -52,7 +53,7 @@ pub use pid::{Pid, Signal};
 pub use ring::{RingReader, RingWriter, ring};
 pub use system::{
     Board, ChildSignals, Control, Data, DataFile, Descriptor, EngineFd, Event, Flag, ForkGuard, Interest,
-    LightFence, PipeReader, PipeWriter, Process, SingleThreaded, Socket, Watch, child,
+    LightFence, PipeReader, PipeWriter, Process, SingleThreaded, Slab, Socket, Watch, child,
     close_engine_fds_except, ended_child, fork, fork_worker, heavy_fence, in_worker, kill, kill_group, pipe,
     poll, procfs, reap, reap_any, supported, unforked,
 };

@@ -146,6 +146,17 @@ absent! {
     }
 }
 absent! {
+    /// Memory through which bytes pass from one process to another.
+    Slab {
+        make make(count: usize, size: usize) -> Vec<Slab>, "a shared anonymous mapping";
+        fn size(self: &Self) -> usize;
+        fn seal(self: &mut Self) -> io::Result<()>;
+        fn write(self: &mut Self, at: usize, bytes: &[u8]) -> bool;
+        fn read(self: &mut Self, range: std::ops::Range<usize>, into: &mut Vec<u8>) -> bool;
+        fn clear(self: &mut Self) -> io::Result<()>;
+    }
+}
+absent! {
     /// A flag that children can wait for.
     Flag {
         make new() -> Flag, "a shared anonymous mapping";

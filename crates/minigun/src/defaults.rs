@@ -33,12 +33,19 @@ pub const LARGEST_FRAME: usize = 1 << 30;
 pub const LARGEST_ITEM: usize = LARGEST_FRAME - (1 << 20);
 /// Frames to a worker are filled up to about this many bytes.
 pub const FRAME_BYTES: usize = 64 << 10;
+/// A run of so many bytes in an item (bytes as serde knows them, or text) passes between the program and a worker
+/// process through a slab of shared memory, if there is room in it.
+pub const APART_BYTES: usize = 32 << 10;
+/// The slab of one worker, for each of the two directions. What was never used of it takes no memory.
+pub const SLAB_BYTES: usize = 128 << 20;
 /// Frames to a worker are filled up to about this much work.
 pub const FRAME_WORK: Duration = Duration::from_millis(1);
 /// A finished result waits at most this long in a worker that is busy with a later item.
 pub const RESULT_WAIT: Duration = Duration::from_millis(1);
-/// The first items of each type at each border that are checked by a round trip.
+/// The first items of each type at each border that are checked by a round trip …
 pub const CHECKED_ITEMS: u32 = 8;
+/// … of which a large one counts for one more with each so many bytes.
+pub const CHECKED_BYTES: usize = 64 << 10;
 /// Worker deaths within [`RESTART_WINDOW`] beyond which the run ends.
 pub const MAX_RESTARTS: u32 = 100;
 /// The window in which deaths are counted.
@@ -111,10 +118,20 @@ fn table() -> String {
         ("outputs held back by one attempt on a thread", format!("{HELD_ITEMS} items"), "fixed"),
         ("in flight to one worker", format!("{WINDOW_ITEMS} items, {}", bytes(HELD_BYTES)), "fixed"),
         ("a frame is filled to", format!("{}, {}", bytes(FRAME_BYTES), seconds(FRAME_WORK)), "fixed"),
+        (
+            "a run of bytes or text that travels by shared memory",
+            format!("from {}", bytes(APART_BYTES)),
+            "fixed",
+        ),
+        ("that memory, for one worker and direction, at most", bytes(SLAB_BYTES), "fixed"),
         ("largest frame", bytes(LARGEST_FRAME), "fixed"),
         ("largest encoded item, and all outputs of one", bytes(LARGEST_ITEM), "fixed"),
         ("a ready result waits for a busy worker at most", seconds(RESULT_WAIT), "fixed"),
-        ("items checked by a round trip, per border and worker", CHECKED_ITEMS.to_string(), "fixed"),
+        (
+            "items checked by a round trip, per border and worker",
+            format!("{CHECKED_ITEMS}; a large one counts once more for each {}", bytes(CHECKED_BYTES)),
+            "fixed",
+        ),
         (
             "worker deaths in the window before the run ends",
             MAX_RESTARTS.to_string(),

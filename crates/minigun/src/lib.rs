@@ -69,6 +69,7 @@
 //! no `unsafe` code.
 #![forbid(unsafe_code)]
 
+mod apart;
 mod codec;
 pub mod defaults;
 mod error;

@@ -3,7 +3,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::apart::{Apart, Extent, Packer, Place, Shelf};
 use crate::codec::{self, CodecError, Format};
+use crate::defaults::CHECKED_BYTES;
 
 /// Items that may enter or leave a worker process: serde's two traits, `Send` and owned.
 ///
@@ -18,11 +20,19 @@ pub trait Wire: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Wire for T {}
 
+type EncodeApart<T> = fn(Format, &T, &mut Vec<u8>, &mut dyn Apart) -> Result<(), CodecError>;
+type CheckApart<T> = fn(Format, &T, &[u8], &[Extent]) -> Result<(), CodecError>;
+
 /// How to encode and decode items of one type, for code that does not know the type to be `Wire`.
 #[doc(hidden)]
 pub struct WireFns<T> {
     pub(crate) encode: fn(Format, &T, &mut Vec<u8>) -> Result<(), CodecError>,
     pub(crate) decode: fn(Format, &[u8]) -> Result<T, CodecError>,
+    /// As the two above, but long runs of bytes may lie apart.
+    pub(crate) encode_apart: EncodeApart<T>,
+    pub(crate) decode_apart: fn(Format, &[u8], &mut Shelf) -> Result<T, CodecError>,
+    /// As `check`, by the side that keeps the runs.
+    check_apart: CheckApart<T>,
     /// Compares what serde is told of the item with what it is told of its decoded encoding.
     pub(crate) check: fn(Format, &T, &[u8]) -> Result<(), CodecError>,
 }
@@ -34,11 +44,40 @@ impl<T> Clone for WireFns<T> {
 }
 impl<T> Copy for WireFns<T> {}
 
+impl<T> WireFns<T> {
+    /// Appends the bytes of an item, long runs of it put to their place. While some are `unchecked` it is checked; a
+    /// large one counts for several.
+    pub(crate) fn encode_checked(
+        &self,
+        format: Format,
+        item: &T,
+        out: &mut Vec<u8>,
+        place: Place<'_>,
+        unchecked: &mut u32,
+    ) -> Result<Vec<Extent>, CodecError> {
+        let base = out.len();
+        let mut packer = Packer::new(place, base);
+        (self.encode_apart)(format, item, out, &mut packer)?;
+        let extents = packer.finish(out);
+        if *unchecked > 0 {
+            let length = extents.iter().map(Extent::length).sum::<usize>() + out.len() - base;
+            *unchecked = unchecked.saturating_sub(1 + (length / CHECKED_BYTES) as u32);
+            (self.check_apart)(format, item, &out[base..], &extents)?;
+        }
+        Ok(extents)
+    }
+}
+
 impl<T: Wire> WireFns<T> {
     pub(crate) fn new() -> Self {
         WireFns {
             encode: |format, item, out| format.encode(item, out),
             decode: |format, bytes| format.decode(bytes),
+            encode_apart: |format, item, out, apart| format.encode_apart(item, out, apart),
+            check_apart: |format, item, bytes, extents| {
+                codec::compare(format, item, || format.decode_own(bytes, extents))
+            },
+            decode_apart: |format, bytes, shelf| format.decode_apart(bytes, shelf),
             check: |format, item, bytes| codec::round_trip(format, item, bytes),
         }
     }

@@ -157,7 +157,19 @@ fn nothing_is_left_to_do() {
 /// The floors of the library, from the ground up: code names only what is on its own floor or below.
 /// Documentation may name anything.
 const FLOORS: [&[&str]; 13] = [
-    &["sync", "defaults", "failure", "panics", "limits", "gate", "graph", "codec", "meter", "shared_data"],
+    &[
+        "sync",
+        "defaults",
+        "failure",
+        "panics",
+        "limits",
+        "gate",
+        "graph",
+        "codec",
+        "apart",
+        "meter",
+        "shared_data",
+    ],
     &["error", "wire", "journal", "working", "locked", "events", "timers"],
     &["stats", "queue", "in_flight"],
     &["shared"],

@@ -18,6 +18,7 @@ mod process;
 pub mod procfs;
 mod reap;
 mod signals;
+mod slab;
 mod socket;
 mod support;
 
@@ -35,5 +36,6 @@ pub use poll::{Interest, Watch, poll};
 pub use process::{Process, kill, kill_group};
 pub use reap::{ended_child, reap, reap_any};
 pub use signals::ChildSignals;
+pub use slab::Slab;
 pub use socket::Socket;
 pub use support::supported;

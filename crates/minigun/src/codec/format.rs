@@ -4,7 +4,9 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::tagged;
 use super::{Codec, CodecError, Compact, Tagged};
+use crate::apart::{self, Apart, Extent, Own, Shelf};
 
 /// The format in which items travel between processes.
 ///
@@ -43,6 +45,46 @@ impl Format {
         match self {
             Format::Tagged => Tagged::encode(item, out),
             Format::Compact => Compact::encode(item, out),
+        }
+    }
+
+    /// As [`encode`](Self::encode), but what `apart` takes is not in `out`.
+    pub(crate) fn encode_apart<T: Serialize + ?Sized>(
+        self,
+        item: &T,
+        out: &mut Vec<u8>,
+        apart: &mut dyn Apart,
+    ) -> Result<(), CodecError> {
+        match self {
+            Format::Tagged => tagged::encode(item, out, Some(apart)),
+            // postcard reads from one place only.
+            Format::Compact => Compact::encode(item, out),
+        }
+    }
+
+    /// As [`decode`](Self::decode), of an item whose runs may lie on the shelf.
+    pub(crate) fn decode_apart<T: DeserializeOwned>(
+        self,
+        bytes: &[u8],
+        shelf: &mut Shelf,
+    ) -> Result<T, CodecError> {
+        match (self, apart::split(bytes)) {
+            (Format::Tagged, Some((bytes, list))) => tagged::decode_apart(bytes, &mut shelf.runs(list)),
+            _ => self.decode(bytes),
+        }
+    }
+
+    /// As [`decode_apart`](Self::decode_apart), by the side that keeps the runs.
+    pub(crate) fn decode_own<T: DeserializeOwned>(
+        self,
+        bytes: &[u8],
+        extents: &[Extent],
+    ) -> Result<T, CodecError> {
+        match (self, apart::split(bytes)) {
+            (Format::Tagged, Some((bytes, list))) => {
+                tagged::decode_apart(bytes, &mut Own::new(list, extents))
+            }
+            _ => self.decode(bytes),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::lanes::{Lanes, launch_threads};
 use super::threads::pass_in_order;
 use super::{Context, Stand, ThreadsNode};
+use crate::apart::{Shelf, Store};
 use crate::defaults;
 use crate::error::Error;
 use crate::error::init_error;
@@ -14,7 +15,7 @@ use crate::graph::{PointId, StageId};
 use crate::in_flight::InFlight;
 use crate::plan::{Executor, Placed, Recycle, Settings};
 use crate::process::{
-    self, Arrival, Berth, Desk, InTurn, Plan, Processes, Slot, SlotBlock, SlotCrew, WorkerProgram,
+    self, Arrival, Berth, Desk, InTurn, Plan, Processes, Slot, SlotBlock, SlotCrew, Ways, WorkerProgram,
 };
 use crate::queue::Queue;
 use crate::shared::Shared;
@@ -94,6 +95,10 @@ impl<T: Send + 'static> ProcessNode<T> {
             turns: placement.settings.ordered.then(Turns::new),
         });
         launch.shared.on_stop_hurry(&slots);
+        let direct = Arc::downgrade(&slots);
+        queue.ask_instead(Box::new(move |event| {
+            direct.upgrade().is_some_and(|slots| slots.send_directly(event))
+        }));
         let stats = launch.shared.stats(self.block.stage);
         stats.queued_in(self.lanes.limit(), Arc::downgrade(&slots) as _);
         let mut hands = Vec::new();
@@ -112,10 +117,14 @@ impl<T: Send + 'static> ProcessNode<T> {
                 let ordered = slots.turns.is_some();
                 let exits = if ordered { Vec::new() } else { block.def.exits.lock().clone() };
                 let within = slots.queue.in_flight().cloned();
-                let opened = Arrival::open(&shared, &block.name, &exits, within).and_then(|mut arrival| {
-                    let letters = arrival.letters(block.letters.as_ref())?;
-                    Ok((arrival, letters))
-                });
+                let slabs = slots.crew.desks.get(at).and_then(|desk| desk.claims.slabs());
+                let (items, results) = slabs.map(|slabs| (slabs.items, slabs.results)).unzip();
+                let shelf = Shelf::new(results);
+                let opened =
+                    Arrival::open(&shared, &block.name, &exits, within, shelf).and_then(|mut arrival| {
+                        let letters = arrival.letters(block.letters.as_ref())?;
+                        Ok((arrival, letters))
+                    });
                 let (arrival, letters) = match opened {
                     Ok(opened) => opened,
                     Err(failure) => return shared.fail(init_error(&block.name, &failure)),
@@ -123,7 +132,7 @@ impl<T: Send + 'static> ProcessNode<T> {
                 drop(holds);
                 let stats = shared.stats(block.stage);
                 if let Some(desk) = slots.crew.desks.get(at) {
-                    let ways = (arrival, letters);
+                    let ways = Ways { store: items.map(Store::new), arrival, letters };
                     Slot::new(&slots, (slot, desk), &shared, &processes, (stats, &figures), ways).drive();
                 }
                 drop(hand);
@@ -177,6 +186,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
             wire: self.wire()?,
             format: placement.settings.format,
             after_fork: hooks.after,
+            lends: !placement.settings.ordered,
             recycle: Recycle {
                 items: if is_fresh(placement.executor) { Some(1) } else { placement.settings.recycle.items },
                 memory: placement.settings.recycle.memory,

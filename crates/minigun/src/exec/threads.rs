@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::books::balance;
 use super::into_queue;
+use crate::apart::Shelf;
 use crate::defaults;
 use crate::error::{Error, init_error};
 use crate::exec::launch::{Book, Holds, Launch, Node};
@@ -347,10 +348,11 @@ pub(super) fn pass_in_order<T: Send + 'static, X: Send + 'static>(
     let (shared, name) = (Arc::clone(&launch.shared), Arc::clone(name));
     launch.spawn(&format!("{name}/order"), move |holds| {
         let exits = block.exits.lock().clone();
-        let mut arrival = match Arrival::open(&shared, &name, &exits, queue.in_flight().cloned()) {
-            Ok(arrival) => arrival,
-            Err(failure) => return shared.fail(init_error(&name, &failure)),
-        };
+        let mut arrival =
+            match Arrival::open(&shared, &name, &exits, queue.in_flight().cloned(), Shelf::default()) {
+                Ok(arrival) => arrival,
+                Err(failure) => return shared.fail(init_error(&name, &failure)),
+            };
         drop(holds);
         while let Some((number, given)) = turns.next(|passed| queue.release(passed.below, passed.full)) {
             match pass(&mut arrival, number, given) {

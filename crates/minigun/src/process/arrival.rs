@@ -1,11 +1,13 @@
 //! Where results arrive in the program: the outside ends of a block's exits, in one transaction.
 
+use std::cell::{RefCell, RefMut};
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::frame::{Fields, FrameError};
 use super::protocol;
+use crate::apart::Shelf;
 use crate::codec::Format;
 use crate::error::Error;
 use crate::failure::Failure;
@@ -22,10 +24,13 @@ use crate::working::Working;
 /// So many items are decoded one after the other before they are sent on.
 const RUN: usize = 256;
 
+const NO_EXIT: FrameError = FrameError::Content("an output for an exit that does not exist");
+
 /// One slot's outside ends.
 pub(crate) struct Arrival {
     cx: Cx,
     exits: Vec<Box<dyn Arrivals>>,
+    shelf: Rc<RefCell<Shelf>>,
 }
 
 impl Arrival {
@@ -34,12 +39,19 @@ impl Arrival {
         block: &Arc<str>,
         exits: &[Arc<dyn Exit>],
         within: Option<Arc<InFlight>>,
+        shelf: Shelf,
     ) -> Result<Self, Failure> {
-        let mut cx = Cx { within, ..Cx::new(shared, block, None) };
+        let shelf = Rc::new(RefCell::new(shelf));
+        let mut cx = Cx { within, shelf: Some(Rc::clone(&shelf)), ..Cx::new(shared, block, None) };
         // The thread's only journal, for its whole life.
         std::mem::forget(cx.tx.journal.enter());
         let exits = guarded(|| exits.iter().map(|exit| exit.open(&mut cx)).collect())?;
-        Ok(Arrival { cx, exits })
+        Ok(Arrival { cx, exits, shelf })
+    }
+
+    /// Where the long runs of outputs are found.
+    pub(crate) fn shelf(&self) -> RefMut<'_, Shelf> {
+        self.shelf.borrow_mut()
     }
 
     /// Takes the outputs of an attempt; they are held back until `commit`. On failure nothing of them is left.
@@ -96,10 +108,14 @@ impl Arrival {
         let mut number = numbers.start;
         let mut run = Vec::with_capacity(RUN.min((numbers.end - number) as usize));
         while number < numbers.end {
+            number += protocol::pass_empty(body, numbers.end - number);
             let most = RUN.min((numbers.end - number) as usize);
+            if most == 0 {
+                break;
+            }
             let exit = protocol::next_single_outputs(body, most, &mut run)?;
-            let Some(exit) = self.exits.get_mut(usize::from(exit)).filter(|_| !run.is_empty()) else {
-                // It gave nothing, or more than one.
+            if run.is_empty() {
+                // It gave more than one.
                 if let Err(failure) = self.outputs(format, body, Working::at(number, 0))? {
                     return Ok((number, Err(failure.into())));
                 }
@@ -108,7 +124,8 @@ impl Arrival {
                 }
                 number += 1;
                 continue;
-            };
+            }
+            let Some(exit) = self.exits.get_mut(usize::from(exit)) else { return Err(NO_EXIT) };
             let tx = &*self.cx.tx;
             let mut series = Series { tx, run: shared, meter: &mut *meter, number };
             let outcome = guarded(|| Ok(exit.run(format, &run, &mut series)));
@@ -130,7 +147,7 @@ impl Arrival {
     ) -> Result<Result<(), Failure>, FrameError> {
         while let Some((exit, bytes)) = protocol::next_output(body)? {
             let Some(arrivals) = self.exits.get_mut(exit as usize) else {
-                return Err(FrameError::Content("an output for an exit that does not exist"));
+                return Err(NO_EXIT);
             };
             if let Err(failure) = guarded(|| arrivals.bytes(format, bytes)) {
                 return Ok(Err(self.undone(failure)));

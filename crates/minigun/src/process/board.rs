@@ -2,17 +2,19 @@
 //!
 //! One byte for every item in flight. The program offers; the worker claims by moving `OFFERED` to `RUNNING`,
 //! so the program can take an item back by moving `OFFERED` to `REVOKED`: whoever moves first has it. When
-//! a worker died, its `RUNNING` byte names the item that killed it. Beside the bytes each worker has two words: when
-//! it began the item it runs, and its process number.
+//! a worker died, its `RUNNING` byte names the item that killed it. Beside the bytes each worker has three words: when
+//! it began the item it runs, its process number, and how many runs of its slab the program has read. The slabs are
+//! handed out here as well.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use minigun_os::Pid;
+use minigun_os::{Pid, Slab};
 
-use crate::defaults::WINDOW_ITEMS;
+use crate::defaults::{SLAB_BYTES, WINDOW_ITEMS};
+use crate::sync::Mutex;
 
 const OFFERED: u8 = 1;
 const RUNNING: u8 = 2;
@@ -20,13 +22,25 @@ const DONE: u8 = 3;
 const REVOKED: u8 = 4;
 
 /// Words of one worker.
-const WORDS: usize = 2;
+const WORDS: usize = 3;
+/// The program reads no more runs.
+const CLOSED: u64 = u64::MAX;
 
 /// The claims of every worker slot of a run.
 pub(crate) struct Board {
     memory: minigun_os::Board,
     /// Times on the board are nanoseconds since then; a clock that all processes of one machine share.
     epoch: Instant,
+    /// Of each slot, until it is asked for; none if the system refused them.
+    slabs: Vec<Mutex<Option<Slabs>>>,
+}
+
+/// The memory through which long runs of bytes pass between the program and one worker.
+pub(crate) struct Slabs {
+    /// The program writes.
+    pub(crate) items: Slab,
+    /// The worker writes.
+    pub(crate) results: Slab,
 }
 
 /// One worker slot's part of the board. Item `index` has the byte `index % WINDOW_ITEMS`, which is free again
@@ -42,7 +56,13 @@ impl Board {
     /// A board for `slots` workers; made before the fork, so that all processes share it.
     pub(crate) fn new(slots: usize) -> std::io::Result<Arc<Self>> {
         let memory = minigun_os::Board::new(slots * WORDS, slots * WINDOW_ITEMS)?;
-        Ok(Arc::new(Board { memory, epoch: Instant::now() }))
+        let all = Slab::make(slots, SLAB_BYTES).and_then(|items| Ok((items, Slab::make(slots, SLAB_BYTES)?)));
+        // Refused, everything goes by the sockets.
+        let slabs = all.map_or(Vec::new(), |(items, results)| {
+            let both = items.into_iter().zip(results);
+            both.map(|(items, results)| Mutex::new(Some(Slabs { items, results }))).collect()
+        });
+        Ok(Arc::new(Board { memory, epoch: Instant::now(), slabs }))
     }
 
     pub(crate) fn slot(self: &Arc<Self>, slot: usize) -> Claims {
@@ -78,6 +98,32 @@ impl Claims {
     /// The worker's process number, from its first words on until the next is forked.
     pub(crate) fn pid(&self) -> Option<u32> {
         u32::try_from(self.number().load(Ordering::Relaxed)).ok().filter(|pid| *pid != 0)
+    }
+
+    fn runs(&self) -> &AtomicU64 {
+        &self.board.memory.words()[self.slot * WORDS + 2]
+    }
+
+    /// The slot's slabs, once in each process; `None` if there are none.
+    pub(crate) fn slabs(&self) -> Option<Slabs> {
+        self.board.slabs.get(self.slot)?.lock().take()
+    }
+
+    /// By the program: it has read so many runs of results, of all workers that were here.
+    pub(crate) fn has_read(&self, runs: u64) {
+        if self.runs().load(Ordering::Relaxed) != CLOSED {
+            self.runs().store(runs, Ordering::Release);
+        }
+    }
+
+    /// By the program: no worker is to write to the slab any more, for another may not be dead yet.
+    pub(crate) fn close(&self) {
+        self.runs().store(CLOSED, Ordering::Release);
+    }
+
+    /// By the worker: how many runs the program has read; `None` if it reads no more.
+    pub(crate) fn runs_read(&self) -> Option<u64> {
+        Some(self.runs().load(Ordering::Acquire)).filter(|runs| *runs != CLOSED)
     }
 
     /// By the worker: it begins an item now.

@@ -10,6 +10,7 @@ use minigun_os::Event;
 
 use super::board::Claims;
 use super::ledger::{Ledger, Parcel};
+use super::slot::Door;
 use crate::error::Error;
 use crate::plan::Settings;
 use crate::queue::Kept;
@@ -24,6 +25,7 @@ pub(crate) struct Desk<T> {
     pub(crate) claims: Claims,
     /// Its worker has nothing to do.
     pub(crate) idle: AtomicBool,
+    pub(crate) door: Mutex<Door>,
 }
 
 impl<T> Desk<T> {
@@ -33,6 +35,7 @@ impl<T> Desk<T> {
             ledger: Mutex::default(),
             claims,
             idle: AtomicBool::new(false),
+            door: Mutex::default(),
         })
     }
 }

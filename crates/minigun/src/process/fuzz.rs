@@ -3,13 +3,16 @@
 //! Whatever the bytes are, nothing here may panic, or reserve what they merely promise. Errors are as good as
 //! values: they end the run.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+use minigun_os::Slab;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Fields, FrameError, Kind, Reader};
 use super::protocol::{self, ItemOutcome};
+use crate::apart::Shelf;
 use crate::codec::Format;
 use crate::stage::handles::decode_values;
 use crate::stats::Totals;
@@ -120,7 +123,17 @@ fn journal(bytes: &[u8]) {
 }
 
 fn item(bytes: &[u8]) {
+    thread_local! {
+        static SHELF: RefCell<Shelf> = RefCell::new(Shelf::new(slab()));
+    }
     for format in Format::ALL {
         drop(format.decode::<Tree>(bytes));
+        SHELF.with_borrow_mut(|shelf| drop(format.decode_apart::<Tree>(bytes, shelf)));
     }
+}
+
+/// Full of text, and small: a few bytes may ask for all of it.
+fn slab() -> Option<Slab> {
+    let mut slab = Slab::make(1, 4096).ok()?.pop()?;
+    slab.write(0, &[b'a'; 4096]).then_some(slab)
 }

@@ -5,10 +5,12 @@
 //! Most items are sent once, and their result comes. Of such one only a line is kept, where it stands in its frame; whoever
 //! wants it back before its result gets a [`Parcel`], with all that is to be remembered of an item then.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::apart::{self, Extent};
 use crate::defaults::{FRAME_BYTES, WINDOW_ITEMS};
 
 /// An item on its way: its encoding, and what is known of it.
@@ -19,6 +21,8 @@ pub(crate) struct Parcel<T> {
     /// The frame that holds the encoding.
     frame: Arc<Vec<u8>>,
     range: Range<usize>,
+    /// What of the encoding does not lie in the frame.
+    apart: Vec<Extent>,
     /// Its number at the block.
     pub(crate) number: u64,
     /// Failed attempts so far.
@@ -37,6 +41,7 @@ impl<T> Parcel<T> {
             item,
             frame: Arc::clone(frame),
             range,
+            apart: Vec::new(),
             number,
             attempts: 0,
             deaths: 0,
@@ -50,12 +55,29 @@ impl<T> Parcel<T> {
         [self.deaths, self.unsent, self.uncharged, 1].into_iter().fold(self.attempts, u32::saturating_add)
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.frame[self.range.clone()]
+    /// Some of the encoding does not lie in the frame.
+    pub(crate) fn with(self, apart: Vec<Extent>) -> Self {
+        Parcel { apart, ..self }
     }
 
-    /// The same item in the frame that now carries it.
+    /// The whole encoding.
+    pub(crate) fn bytes(&self) -> Cow<'_, [u8]> {
+        let bytes = &self.frame[self.range.clone()];
+        match self.apart.is_empty() {
+            true => Cow::Borrowed(bytes),
+            // What this process has put there is there.
+            false => apart::whole(bytes, &self.apart).map_or(Cow::Borrowed(bytes), Cow::Owned),
+        }
+    }
+
+    /// How many bytes are kept for it.
+    fn size(&self) -> usize {
+        self.range.len() + self.apart.iter().map(Extent::length).sum::<usize>()
+    }
+
+    /// The same item in the frame that now carries it, whole.
     pub(crate) fn moved(mut self, frame: &Arc<Vec<u8>>, range: Range<usize>) -> Self {
+        self.apart = Vec::new();
         self.frame = Arc::clone(frame);
         self.range = range;
         self
@@ -157,7 +179,7 @@ impl<T> Ledger<T> {
 
     pub(crate) fn add(&mut self, parcel: Parcel<T>) {
         self.live += 1;
-        self.bytes += parcel.range.len();
+        self.bytes += parcel.size();
         self.entries.push_back(Entry::Parcel(Box::new(parcel)));
     }
 
@@ -205,7 +227,7 @@ impl<T> Ledger<T> {
         let entry = std::mem::replace(self.entries.get_mut(at)?, Entry::Gone);
         let parcel = parcel(entry, self.base + at as u64, &self.frames)?;
         self.live -= 1;
-        self.bytes -= parcel.range.len();
+        self.bytes -= parcel.size();
         Some(parcel)
     }
 

@@ -79,7 +79,7 @@ impl Link {
         (!self.unhurried).then(|| Instant::now() + time)
     }
 
-    pub(crate) fn socket(&self) -> &Socket {
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
         self.process.socket()
     }
 
@@ -89,6 +89,12 @@ impl Link {
 
     pub(crate) fn send(&mut self, frame: Arc<Vec<u8>>) {
         self.outgoing.push_back((frame, 0));
+        self.heard = Instant::now();
+    }
+
+    /// Somebody else sent a frame while nothing was outgoing; the rest of it may be left, from a place on.
+    pub(crate) fn was_sent(&mut self, rest: Option<(Arc<Vec<u8>>, usize)>) {
+        self.outgoing.extend(rest);
         self.heard = Instant::now();
     }
 

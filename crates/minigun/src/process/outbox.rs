@@ -39,6 +39,8 @@ struct Waiting {
     socket: Arc<Socket>,
     /// An open frame; empty if nothing waits.
     frame: Vec<u8>,
+    /// Long runs that are not in it, in bytes.
+    apart: usize,
     run: Run,
     entries: Entries,
     work: Work,
@@ -65,6 +67,11 @@ struct Run {
 }
 
 impl Waiting {
+    #[inline]
+    fn size(&self) -> usize {
+        self.frame.len() + self.apart
+    }
+
     /// Adds the result of an item that was done.
     #[inline]
     fn done(&mut self, index: u64, out: &WireOut) -> Result<(), FrameError> {
@@ -72,6 +79,7 @@ impl Waiting {
             self.end_run()?;
             self.run.start = protocol::begin_results(&mut self.frame, index, ItemOutcome::Done);
         }
+        self.apart += out.bytes_apart();
         out.take(&mut self.frame);
         self.frame.extend_from_slice(&protocol::NO_MORE.to_le_bytes());
         self.run.count += 1;
@@ -100,6 +108,7 @@ impl Outbox {
         let (waiting, guest) = biased(Waiting {
             socket: Arc::clone(socket),
             frame: Vec::new(),
+            apart: 0,
             run: Run::default(),
             entries: Entries::default(),
             work: Work::default(),
@@ -124,7 +133,7 @@ impl Outbox {
         busy: bool,
     ) -> Result<(), Lost> {
         let mut waiting = self.waiting.lock();
-        if !waiting.frame.is_empty() && waiting.frame.len() + out.len() > FRAME_BYTES {
+        if !waiting.frame.is_empty() && waiting.size() + out.len() > FRAME_BYTES {
             waiting.send()?;
         }
         if waiting.frame.is_empty() {
@@ -169,7 +178,7 @@ impl Outbox {
         if waiting.broken {
             return Err(Lost::Io);
         }
-        if waiting.frame.len() > FRAME_BYTES {
+        if waiting.size() > FRAME_BYTES {
             return waiting.send();
         }
         if busy && !waiting.at_risk && !waiting.frame.is_empty() {
@@ -199,7 +208,7 @@ impl Waiting {
     #[inline]
     fn is_well(&self, busy: bool) -> bool {
         let cared_for = !busy || self.at_risk || self.frame.is_empty();
-        cared_for && !self.broken && self.frame.len() <= FRAME_BYTES
+        cared_for && !self.broken && self.size() <= FRAME_BYTES
     }
 
     fn send(&mut self) -> Result<(), Lost> {
@@ -221,6 +230,7 @@ impl Waiting {
         frame::seal(&mut out, 0)?;
         self.socket.write_all(&out)?;
         self.told = self.passed;
+        self.apart = 0;
         out.clear();
         if out.capacity() <= 4 * FRAME_BYTES {
             self.frame = out;

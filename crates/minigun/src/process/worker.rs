@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use minigun_os::{Pid, Socket, child, procfs};
 
-use super::board::Claims;
+use super::board::{Claims, Slabs};
 use super::frame::{self, Fields, FrameError, Kind, Reader};
 use super::limits;
 use super::outbox::{Lost, Outbox};
 use super::protocol::{self, ItemRun, Work};
 use super::term::Term;
+use crate::apart::{Lent, Shelf};
 use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::{BlockId, StageId};
@@ -37,6 +38,9 @@ pub(crate) struct WorkerProgram<T> {
     pub(crate) format: Format,
     /// The block's own hooks, behind the pipeline's.
     pub(crate) after_fork: Vec<ForkHook>,
+    /// Long runs of its results travel apart. Where results wait for their turn they must not: what waits would keep
+    /// the room from those that come before it.
+    pub(crate) lends: bool,
     /// When the worker ends by itself.
     pub(crate) recycle: Recycle,
     /// It serves one item, and may have been forked long before there is one.
@@ -71,8 +75,9 @@ impl<T: Send + 'static> Serve for WorkerProgram<T> {
             }
         }
         claims.is_process(Some(Pid::current()));
-        match self.start(&socket, run, after_fork).and_then(|ready| match ready {
-            Some((attempt, out)) => self.serve_items((&socket, reader), claims, attempt, &out),
+        let (shelf, lent) = self.apart(claims);
+        match self.start(&socket, run, after_fork, lent).and_then(|ready| match ready {
+            Some((attempt, out)) => self.serve_items((&socket, reader), claims, attempt, &out, shelf),
             None => Ok(ORDERLY),
         }) {
             Ok(code) => code,
@@ -98,6 +103,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
         socket: &Socket,
         run: &Arc<Shared>,
         hooks: &[ForkHook],
+        lent: Option<Lent>,
     ) -> Result<Option<Ready<T>>, Lost> {
         if let Some(block) = &self.debugged {
             limits::await_debugger(block);
@@ -111,7 +117,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
         // A run may have been started inside an attempt of another one.
         journal::leave_behind();
         stats::take_misuse();
-        let out = WireOut::new(self.format);
+        let out = WireOut::new(self.format, lent);
         let cx = Cx::new(run, &self.name, Some((self.block, Carrier::Wire(std::rc::Rc::clone(&out)))));
         cx.tx.add(std::rc::Rc::clone(&out) as _);
         // For the worker's whole life: it has no other journal.
@@ -146,6 +152,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
         claims: &Claims,
         mut attempt: Attempt<T>,
         out: &WireOut,
+        mut shelf: Shelf,
     ) -> Result<i32, Lost> {
         let mut outbox = Outbox::new(socket);
         let mut term = Term::new(self.recycle);
@@ -177,7 +184,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
                             if self.timed {
                                 claims.begin(Instant::now());
                             }
-                            let outcome = self.item(&mut attempt, item, at);
+                            let outcome = self.item(&mut attempt, item, &mut shelf, at);
                             if outcome.is_err() {
                                 // What a panic left behind is let go.
                                 attempt.cx.tx.flush();
@@ -233,9 +240,26 @@ impl<T: Send + 'static> WorkerProgram<T> {
         Ok(ORDERLY)
     }
 
+    /// Where the long runs of items are found, and those of results are put.
+    fn apart(&self, claims: &Claims) -> (Shelf, Option<Lent>) {
+        let Some(Slabs { mut items, results }) = claims.slabs() else { return (Shelf::default(), None) };
+        // What the program keeps there is out of reach of stray pointers; refused, it is not, as the heap is not.
+        let _ = items.seal();
+        let claims = claims.clone();
+        let lent = self.lends.then(|| Lent::new(results, move || claims.runs_read()));
+        (Shelf::new(Some(items)), lent)
+    }
+
     #[inline]
-    fn item(&self, attempt: &mut Attempt<T>, bytes: &[u8], at: Working) -> Result<(), Failure> {
-        attempt.run_decoded(|| (self.wire.decode)(self.format, bytes).map_err(codec_failure), at)?;
+    fn item(
+        &self,
+        attempt: &mut Attempt<T>,
+        bytes: &[u8],
+        shelf: &mut Shelf,
+        at: Working,
+    ) -> Result<(), Failure> {
+        let decode = || (self.wire.decode_apart)(self.format, bytes, shelf).map_err(codec_failure);
+        attempt.run_decoded(decode, at)?;
         if let Some(misuse) = stats::take_misuse() {
             attempt.cx.tx.undo();
             return Err(Failure::new(FailureKind::Error, misuse));

@@ -15,6 +15,7 @@ use super::attempt::guarded;
 use super::edge::check_held;
 use super::sink::{BoxSink, Broken, Cx, MakeSink, Series, Sink};
 use super::tx::Outlet;
+use crate::apart::{Extent, Lent, Place, Shelf};
 use crate::defaults;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::BlockId;
@@ -94,13 +95,15 @@ impl<V: Send + 'static> TypedExit<V> {
 
 impl<V: Send + 'static> Exit for TypedExit<V> {
     fn open(&self, cx: &mut Cx) -> Result<Box<dyn Arrivals>, Failure> {
-        Ok(Box::new(Outside { sink: (self.outside)(cx)?, wire: self.wire, decoded: Vec::new() }))
+        let shelf = cx.shelf.clone().unwrap_or_default();
+        Ok(Box::new(Outside { sink: (self.outside)(cx)?, wire: self.wire, shelf, decoded: Vec::new() }))
     }
 }
 
 struct Outside<V> {
     sink: BoxSink<V>,
     wire: Option<WireFns<V>>,
+    shelf: Rc<RefCell<Shelf>>,
     decoded: Vec<V>,
 }
 
@@ -116,7 +119,7 @@ impl<V: 'static> Arrivals for Outside<V> {
         let Some(wire) = self.wire else {
             return Err("minigun: an exit of a process block has no codec".into());
         };
-        let item = (wire.decode)(format, bytes).map_err(codec_failure)?;
+        let item = (wire.decode_apart)(format, bytes, &mut self.shelf.borrow_mut()).map_err(codec_failure)?;
         self.sink.push(item)
     }
 
@@ -127,7 +130,8 @@ impl<V: 'static> Arrivals for Outside<V> {
         let decoded = &mut self.decoded;
         let outcome = guarded(|| {
             for bytes in items {
-                decoded.push((wire.decode)(format, bytes).map_err(codec_failure)?);
+                let shelf = &mut self.shelf.borrow_mut();
+                decoded.push((wire.decode_apart)(format, bytes, shelf).map_err(codec_failure)?);
             }
             Ok(())
         });
@@ -192,11 +196,23 @@ impl<V: Send + 'static> Outlet for Held<V> {
 pub(crate) struct WireOut {
     pub(crate) format: Format,
     buffer: RefCell<Vec<u8>>,
+    apart: RefCell<HeldApart>,
+}
+
+/// The long runs of these outputs, which are not in the buffer.
+#[derive(Default)]
+struct HeldApart {
+    lent: Option<Lent>,
+    /// Each with the place in the buffer where its output begins.
+    runs: Vec<(usize, Extent)>,
+    bytes: usize,
 }
 
 impl WireOut {
-    pub(crate) fn new(format: Format) -> Rc<Self> {
-        Rc::new(WireOut { format, buffer: RefCell::default() })
+    /// Long runs go to where `lent` leads, if it leads anywhere.
+    pub(crate) fn new(format: Format, lent: Option<Lent>) -> Rc<Self> {
+        let apart = RefCell::new(HeldApart { lent, ..HeldApart::default() });
+        Rc::new(WireOut { format, buffer: RefCell::default(), apart })
     }
 
     /// Moves what is held back to the end of `into`.
@@ -209,11 +225,25 @@ impl WireOut {
         if buffer.capacity() > KEPT {
             *buffer = Vec::new();
         }
+        drop(buffer);
+        let HeldApart { lent, runs, bytes } = &mut *self.apart.borrow_mut();
+        if *bytes > 0
+            && let Some(lent) = lent
+        {
+            lent.send(runs.drain(..).map(|(_, extent)| extent));
+            *bytes = 0;
+        }
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.buffer.borrow().len()
+        self.buffer.borrow().len() + self.bytes_apart()
+    }
+
+    /// Those of it that are not in the buffer.
+    #[inline]
+    pub(crate) fn bytes_apart(&self) -> usize {
+        self.apart.borrow().bytes
     }
 }
 
@@ -227,6 +257,10 @@ impl Outlet for WireOut {
 
     fn undo(&self, mark: usize) {
         self.buffer.borrow_mut().truncate(mark);
+        let HeldApart { runs, bytes, .. } = &mut *self.apart.borrow_mut();
+        while let Some((_, extent)) = runs.pop_if(|(at, _)| *at >= mark) {
+            *bytes -= extent.length();
+        }
     }
 
     fn publish(&self) -> Result<(), Stopped> {
@@ -244,22 +278,23 @@ struct WireSink<V> {
 impl<V> Sink<V> for WireSink<V> {
     fn push(&mut self, item: V) -> Result<(), Failure> {
         let mut buffer = self.out.buffer.borrow_mut();
+        let mut apart = self.out.apart.borrow_mut();
         let start = buffer.len();
         buffer.extend_from_slice(&self.exit.to_le_bytes());
         buffer.extend_from_slice(&[0; 4]);
-        let encoded = (self.fns.encode)(self.out.format, &item, &mut buffer).and_then(|()| {
-            if self.unchecked > 0 {
-                self.unchecked -= 1;
-                (self.fns.check)(self.out.format, &item, &buffer[start + 6..])?;
+        let place = apart.lent.as_mut().map_or(Place::Nowhere, Place::Lent);
+        let encoded =
+            self.fns.encode_checked(self.out.format, &item, &mut buffer, place, &mut self.unchecked);
+        let extents = match encoded {
+            Ok(extents) => extents,
+            Err(error) => {
+                buffer.truncate(start);
+                return Err(codec_failure(error));
             }
-            Ok(())
-        });
-        if let Err(error) = encoded {
-            buffer.truncate(start);
-            return Err(codec_failure(error));
-        }
+        };
         let length = buffer.len() - start - 6;
-        if buffer.len() > defaults::LARGEST_ITEM {
+        let bytes = apart.bytes + extents.iter().map(Extent::length).sum::<usize>();
+        if buffer.len() + bytes > defaults::LARGEST_ITEM {
             buffer.truncate(start);
             return Err(Failure::new(
                 FailureKind::Codec,
@@ -270,6 +305,8 @@ impl<V> Sink<V> for WireSink<V> {
             ));
         }
         buffer[start + 2..start + 6].copy_from_slice(&(length as u32).to_le_bytes());
+        apart.runs.extend(extents.into_iter().map(|extent| (start, extent)));
+        apart.bytes = bytes;
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The tree of steps that one worker runs: each step is a sink for its items.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use super::edge::Edge;
 use super::emit::Producer;
 use super::exit::Carrier;
 use super::tx::Tx;
+use crate::apart::Shelf;
 use crate::failure::Failure;
 use crate::graph::BlockId;
 use crate::in_flight::InFlight;
@@ -154,6 +156,8 @@ pub struct Cx {
     pub(crate) within: Option<Arc<InFlight>>,
     /// The producer that the worker is, if it is one.
     pub(crate) producer: Option<Rc<Producer>>,
+    /// Where long runs of bytes lie that come from a worker process.
+    pub(crate) shelf: Option<Rc<RefCell<Shelf>>>,
     /// The sinks are built again after a panic: the worker has begun long ago.
     pub(crate) again: bool,
 }
@@ -168,6 +172,7 @@ impl Cx {
             border,
             within: None,
             producer: None,
+            shelf: None,
             again: false,
         }
     }

@@ -99,6 +99,9 @@ impl<'b, 'a> Compound<'b, 'a> {
         self.head.write(self.count, &mut head);
         let body = self.start + head.len();
         self.encoder.out.splice(self.start..self.body, head);
+        if let Some(apart) = &mut self.encoder.apart {
+            apart.moved(self.body, body);
+        }
         self.body = body;
     }
 }

@@ -8,10 +8,11 @@ use super::{
     access::{Elements, Entries, Fields, Single, UnitVariant, Variant, VariantEntry},
     fault::{Fault, Kind},
     number::{self, Number, unzigzag},
-    reader::Reader,
+    reader::{Reader, Run},
     tag,
     uniform::Uniform,
 };
+use crate::apart::Runs;
 
 pub(super) struct Decoder<'de> {
     pub(super) reader: Reader<'de>,
@@ -25,11 +26,17 @@ impl<'de> Decoder<'de> {
         Decoder { reader: Reader::new(bytes), depth: MAX_DEPTH }
     }
 
+    /// With what lies apart from the bytes.
+    pub(super) fn with_runs(bytes: &'de [u8], runs: &'de mut dyn Runs) -> Self {
+        Decoder { reader: Reader::with_runs(bytes, runs), depth: MAX_DEPTH }
+    }
+
     /// An item must use up its bytes.
     #[inline]
     pub(super) fn finish(&self) -> Result<(), Fault> {
         match self.reader.left() {
-            0 => Ok(()),
+            0 if self.reader.is_complete() => Ok(()),
+            0 => Err(Kind::Apart.into()),
             left => Err(Kind::Trailing(left).into()),
         }
     }
@@ -56,17 +63,19 @@ impl<'de> Decoder<'de> {
                 let found = u32::try_from(scalar).ok().and_then(char::from_u32);
                 visitor.visit_char(found.ok_or(Kind::Char(scalar))?)
             }
-            tag::BYTES => {
-                let len = self.reader.count(1)?;
-                visitor.visit_borrowed_bytes(self.reader.take(len)?)
-            }
+            tag::BYTES => match self.reader.run()? {
+                Run::Here(bytes) => visitor.visit_borrowed_bytes(bytes),
+                Run::Apart(bytes) => visitor.visit_byte_buf(bytes),
+            },
             tag::SMALL_STR..=tag::SMALL_STR_MAX => {
                 visitor.visit_borrowed_str(self.reader.str(usize::from(tag - tag::SMALL_STR))?)
             }
-            tag::STR => {
-                let len = self.reader.count(1)?;
-                visitor.visit_borrowed_str(self.reader.str(len)?)
-            }
+            tag::STR => match self.reader.run()? {
+                Run::Here(bytes) => {
+                    visitor.visit_borrowed_str(std::str::from_utf8(bytes).map_err(|_| Kind::Utf8)?)
+                }
+                Run::Apart(bytes) => visitor.visit_string(String::from_utf8(bytes).map_err(|_| Kind::Utf8)?),
+            },
             tag::SMALL_SEQ..=tag::SMALL_SEQ_MAX => self.elements(u64::from(tag - tag::SMALL_SEQ), visitor),
             tag::SEQ => {
                 let count = self.reader.varint()?;
@@ -259,8 +268,12 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
         }
         // A type may write itself as bytes and still read a sequence.
         if self.tag_in(tag::BYTES, tag::BYTES)?.is_some() {
-            let len = self.reader.count(1)?;
-            let mut bytes = Uniform::new(tag::U8, 1, self.reader.take(len)?);
+            let run = self.reader.run()?;
+            let bytes = match &run {
+                Run::Here(bytes) => bytes,
+                Run::Apart(bytes) => &bytes[..],
+            };
+            let mut bytes = Uniform::new(tag::U8, 1, bytes);
             let value = visitor.visit_seq(&mut bytes)?;
             return finished(bytes.left(), value);
         }

@@ -9,18 +9,37 @@ use super::{
     names::{LONG_NAME, MAX_NAME, NEW_NAME, Names},
     tag,
 };
+use crate::apart::Apart;
+use crate::defaults::APART_BYTES;
 
 pub(super) struct Encoder<'a> {
     pub(super) out: &'a mut Vec<u8>,
     names: Names<'static>,
     /// How many levels deeper values may nest.
     pub(super) depth: u16,
+    /// Takes long runs of bytes, if they may lie apart.
+    pub(super) apart: Option<&'a mut dyn Apart>,
 }
 
 impl<'a> Encoder<'a> {
     #[inline]
-    pub(super) fn new(out: &'a mut Vec<u8>) -> Self {
-        Encoder { out, names: Names::new(), depth: MAX_DEPTH }
+    pub(super) fn new(out: &'a mut Vec<u8>, apart: Option<&'a mut dyn Apart>) -> Self {
+        Encoder { out, names: Names::new(), depth: MAX_DEPTH, apart }
+    }
+
+    /// Writes a run of bytes behind its length.
+    #[inline]
+    fn run(&mut self, bytes: &[u8]) {
+        varint(self.out, bytes.len());
+        if bytes.len() < APART_BYTES || !self.puts_apart(bytes) {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
+    #[cold]
+    fn puts_apart(&mut self, bytes: &[u8]) -> bool {
+        let at = self.out.len();
+        self.apart.as_mut().is_some_and(|apart| apart.put(at, bytes))
     }
 
     /// Writes the `width` lowest bytes behind a tag that says how many. All nine are written and the
@@ -200,19 +219,18 @@ impl<'b, 'a> Serializer for &'b mut Encoder<'a> {
     fn serialize_str(self, value: &str) -> Result<(), Fault> {
         if value.len() <= tag::SMALL_LEN {
             self.out.push(tag::SMALL_STR + value.len() as u8);
+            self.out.extend_from_slice(value.as_bytes());
         } else {
             self.out.push(tag::STR);
-            varint(self.out, value.len());
+            self.run(value.as_bytes());
         }
-        self.out.extend_from_slice(value.as_bytes());
         Ok(())
     }
 
     #[inline]
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Fault> {
         self.out.push(tag::BYTES);
-        varint(self.out, value.len());
-        self.out.extend_from_slice(value);
+        self.run(value);
         Ok(())
     }
 

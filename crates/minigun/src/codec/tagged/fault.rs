@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Count { count: u64 },
     #[error("a length is out of range")]
     Varint,
+    #[error("bytes that lie apart are not where they should be")]
+    Apart,
     #[error("{0:#x} is not a character")]
     Char(u64),
     #[error("a string is not UTF-8")]

@@ -41,6 +41,11 @@
 //! | `80`+n | of n ≤ 63 bytes; takes the next number while fewer than 128 are taken | UTF-8 |
 //! | `c0` | any other; takes no number | varint length, UTF-8 |
 //!
+//! # Runs that lie apart
+//!
+//! Between two processes that share memory the bytes of a long string, or of long bytes, need not stand behind their
+//! length ([`apart`](crate::apart)). Such an item begins with `ff`, and ends with where each was cut out.
+//!
 //! # Limits
 //!
 //! Values nest at most `MAX_DEPTH` deep, on both sides. A value takes at least one byte, so a count is checked
@@ -62,6 +67,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use self::{decoder::Decoder, encoder::Encoder};
 use super::{Codec, CodecError, Format, MAX_DEPTH, error::Action};
+use crate::apart::{Apart, Runs};
 
 /// The codec of [`Format::Tagged`].
 #[derive(Debug, Clone, Copy)]
@@ -69,20 +75,38 @@ pub struct Tagged;
 
 impl Codec for Tagged {
     fn encode<T: Serialize + ?Sized>(item: &T, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        let before = out.len();
-        item.serialize(&mut Encoder::new(out)).map_err(|fault| {
-            out.truncate(before);
-            CodecError::new::<T>(Format::Tagged, Action::Encode, fault, "change the value or its `Serialize`")
-        })
+        encode(item, out, None)
     }
 
     fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-        let mut decoder = Decoder::new(bytes);
-        T::deserialize(&mut decoder).and_then(|item| decoder.finish().map(|()| item)).map_err(|fault| {
-            let remedy = "its `Serialize` and `Deserialize` disagree, or the bytes are damaged";
-            CodecError::new::<T>(Format::Tagged, Action::Decode, fault, remedy)
-        })
+        decode(Decoder::new(bytes))
     }
+}
+
+pub(super) fn encode<T: Serialize + ?Sized>(
+    item: &T,
+    out: &mut Vec<u8>,
+    apart: Option<&mut dyn Apart>,
+) -> Result<(), CodecError> {
+    let before = out.len();
+    // Each is lent for as long as the encoder lives, which is shorter than what was given.
+    let apart = apart.map(|apart| apart as &mut dyn Apart);
+    item.serialize(&mut Encoder::new(out, apart)).map_err(|fault| {
+        out.truncate(before);
+        CodecError::new::<T>(Format::Tagged, Action::Encode, fault, "change the value or its `Serialize`")
+    })
+}
+
+/// With the runs that were cut out of the bytes; all of them must be used.
+pub(super) fn decode_apart<T: DeserializeOwned>(bytes: &[u8], runs: &mut dyn Runs) -> Result<T, CodecError> {
+    decode(Decoder::with_runs(bytes, runs))
+}
+
+fn decode<T: DeserializeOwned>(mut decoder: Decoder<'_>) -> Result<T, CodecError> {
+    T::deserialize(&mut decoder).and_then(|item| decoder.finish().map(|()| item)).map_err(|fault| {
+        let remedy = "its `Serialize` and `Deserialize` disagree, or the bytes are damaged";
+        CodecError::new::<T>(Format::Tagged, Action::Decode, fault, remedy)
+    })
 }
 
 /// The tag bytes. Where a tag carries a number, the constant is the tag for zero.

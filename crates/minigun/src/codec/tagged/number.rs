@@ -44,7 +44,7 @@ pub(super) fn unzigzag(value: u64) -> i64 {
     (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
-impl<'de> Deserializer<'de> for Number<'de> {
+impl<'de> Deserializer<'de> for Number<'_> {
     type Error = Fault;
 
     fn is_human_readable(&self) -> bool {

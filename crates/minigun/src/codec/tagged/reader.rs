@@ -5,18 +5,51 @@ use super::{
     fault::{Fault, Kind},
     names::{LONG_NAME, NEW_NAME, NEW_NAME_MAX, Names},
 };
+use crate::apart::Runs;
 
 pub(super) struct Reader<'de> {
     rest: &'de [u8],
     names: Names<'de>,
+    /// What lies apart, and how long the bytes are from which it was cut out.
+    apart: Option<(&'de mut dyn Runs, usize)>,
     /// How many announced elements, entries and fields have yet to come; each takes a byte at least.
     owed: usize,
+}
+
+/// A run of bytes: where it is read from, or a copy of what lay apart.
+pub(super) enum Run<'de> {
+    Here(&'de [u8]),
+    Apart(Vec<u8>),
 }
 
 impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn new(bytes: &'de [u8]) -> Self {
-        Reader { rest: bytes, names: Names::new(), owed: 0 }
+        Reader { rest: bytes, names: Names::new(), apart: None, owed: 0 }
+    }
+
+    pub(super) fn with_runs(bytes: &'de [u8], runs: &'de mut dyn Runs) -> Self {
+        Reader { apart: Some((runs, bytes.len())), ..Reader::new(bytes) }
+    }
+
+    /// Whether all that lies apart was taken.
+    #[inline]
+    pub(super) fn is_complete(&self) -> bool {
+        self.apart.as_ref().is_none_or(|(runs, _)| runs.next().is_none())
+    }
+
+    /// A run of bytes behind its length.
+    pub(super) fn run(&mut self) -> Result<Run<'de>, Fault> {
+        let length = self.varint()?;
+        if let Some((runs, whole)) = &mut self.apart
+            && let Some((at, cut)) = runs.next()
+            && at == *whole - self.rest.len()
+        {
+            let run = runs.take().filter(|_| cut as u64 == length);
+            return Ok(Run::Apart(run.ok_or(Kind::Apart)?));
+        }
+        let length = self.check_count(length, 1)?;
+        Ok(Run::Here(self.take(length)?))
     }
 
     /// How many bytes are left.

@@ -53,14 +53,14 @@ fn squeeze<const WIDTH: usize>(out: &mut Vec<u8>, start: usize, body: usize, cou
 }
 
 /// The elements of a uniform sequence, or bytes that are read as one.
-pub(super) struct Uniform<'de> {
+pub(super) struct Uniform<'a> {
     element: u8,
     width: usize,
-    bytes: &'de [u8],
+    bytes: &'a [u8],
 }
 
-impl<'de> Uniform<'de> {
-    pub(super) fn new(element: u8, width: usize, bytes: &'de [u8]) -> Self {
+impl<'a> Uniform<'a> {
+    pub(super) fn new(element: u8, width: usize, bytes: &'a [u8]) -> Self {
         Uniform { element, width, bytes }
     }
 
@@ -70,7 +70,7 @@ impl<'de> Uniform<'de> {
     }
 }
 
-impl<'de> SeqAccess<'de> for Uniform<'de> {
+impl<'de> SeqAccess<'de> for Uniform<'_> {
     type Error = Fault;
 
     #[inline]

@@ -252,6 +252,8 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// The worker died because its fork server did, or before it had anything to do: nobody is charged with it, and no
     /// limit counts it.
     fn lost(&mut self, cause: &Cause) {
+        // It dies of the same signal, perhaps a moment after this: the next must not write where it may still write.
+        self.desk.claims.close();
         let flight = self.desk.ledger.lock().clear();
         let claims = &self.desk.claims;
         self.block.crew.put_back(flight.into_iter().map(|(index, mut parcel)| {

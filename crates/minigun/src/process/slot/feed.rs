@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::results::Left;
-use super::{Slot, Step};
+use super::{Slot, SlotBlock, Step};
+use crate::apart::{Extent, Place, Store};
 use crate::defaults::{HELD_BYTES, LARGEST_ITEM};
 use crate::failure::{Failure, FailureKind};
 use crate::process::crew::Again;
@@ -138,18 +139,24 @@ impl<T: Send + 'static> Slot<'_, T> {
             let Some(parcel) = parcels.next() else { break };
             let run = protocol::begin_items(&mut out, parcel.number, parcel.attempt());
             let at = out.len() + 4;
-            out.extend_from_slice(&(parcel.bytes().len() as u32).to_le_bytes());
-            out.extend_from_slice(parcel.bytes());
+            let bytes = parcel.bytes();
+            out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+            out.extend_from_slice(&bytes);
+            drop(bytes);
             carried.push((parcel, at..out.len()));
             protocol::end_items(&mut out, run, 1);
         }
         let (mut encoded, mut new, mut failed, mut left) = (Vec::new(), 0, Vec::new(), Vec::new());
+        let mut apart = 0;
         for (mut number, items) in runs {
             let mut items = items.into_iter();
-            while items.len() > 0 && (out.len() < FRAME_LIMIT || carried.len() + new == 0) {
+            while items.len() > 0 && (out.len() + apart < FRAME_LIMIT || carried.len() + new == 0) {
                 let run = protocol::begin_items(&mut out, number, 1);
-                let mut ranges = Vec::with_capacity(items.len());
-                let outcome = self.encode(items.as_slice(), &mut out, &mut ranges);
+                let (store, limit) = (self.store.as_ref(), FRAME_LIMIT.saturating_sub(apart));
+                let (encoding, outcome) =
+                    encode(self.block, store, &mut self.unchecked, items.as_slice(), &mut out, limit);
+                let Encoding { ranges, long, apart: more } = encoding;
+                apart += more;
                 protocol::end_items(&mut out, run, ranges.len() as u32);
                 let of_run = items.by_ref().take(ranges.len());
                 // Items that nobody will want are dropped here.
@@ -157,7 +164,7 @@ impl<T: Send + 'static> Slot<'_, T> {
                 let next = number + ranges.len() as u64;
                 new += ranges.len();
                 if !ranges.is_empty() {
-                    encoded.push((number, ranges, kept));
+                    encoded.push((number, ranges, kept, long));
                 }
                 number = next;
                 if let Err(failure) = outcome
@@ -169,24 +176,28 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
             left.extend(items.zip(number..).map(|(item, number)| Kept { item, number, attempts: 0 }));
         }
-        self.pace.encoded(new, out.len());
+        self.pace.encoded(new, out.len() + apart);
         if let Err(error) = frame::seal(&mut out, start) {
             drop(ledger);
             return self.fail(self.zygote_error(error));
         }
-        self.stats.sent_bytes(out.len() as u64);
+        self.stats.sent_bytes((out.len() + apart) as u64);
         let frame = Arc::new(out);
         self.desk.claims.offer(first, carried.len() + new);
         for (parcel, range) in carried {
             ledger.add(parcel.moved(&frame, range));
         }
-        for (number, ranges, kept) in encoded {
-            if kept.is_empty() {
+        for (number, ranges, kept, long) in encoded {
+            if kept.is_empty() && long.is_empty() {
                 ledger.add_new(&frame, number, &ranges);
+                continue;
             }
-            for ((item, range), number) in kept.into_iter().zip(ranges).zip(number..) {
+            let (mut kept, mut long) = (kept.into_iter(), long.into_iter().peekable());
+            for (at, range) in ranges.into_iter().enumerate() {
                 let range = range.start as usize..range.end as usize;
-                ledger.add(Parcel::new(&frame, range, number, Some(item)));
+                let parcel = Parcel::new(&frame, range, number + at as u64, kept.next());
+                let extents = long.next_if(|(of, _)| *of == at).map(|(_, extents)| extents);
+                ledger.add(parcel.with(extents.unwrap_or_default()));
             }
         }
         let sent = ledger.next() - first;
@@ -214,50 +225,67 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         Ok(())
     }
+}
 
-    /// Encodes items, each as a block, until one fails or the frame is full. Says where they stand.
-    fn encode(
-        &mut self,
-        items: &[T],
-        out: &mut Vec<u8>,
-        ranges: &mut Vec<Range<u32>>,
-    ) -> Result<(), Failure> {
-        let (format, wire) = (self.block.settings.format, self.block.wire);
-        let unchecked = &mut self.unchecked;
-        let mut end = out.len();
-        // The user's `Serialize`: if it panics, that is its item's failure.
-        let encoded = guarded(|| {
-            for item in items {
-                let start = out.len();
-                out.extend_from_slice(&[0; 4]);
-                (wire.encode)(format, item, out).map_err(codec_failure)?;
-                let length = out.len() - start - 4;
-                if length > LARGEST_ITEM {
-                    let text = format!(
-                        "the item is {length} bytes long when encoded, more than the {LARGEST_ITEM} allowed"
-                    );
-                    return Err(Failure::new(FailureKind::Codec, text));
-                }
-                if *unchecked > 0 {
-                    *unchecked -= 1;
-                    (wire.check)(format, item, &out[start + 4..]).map_err(codec_failure)?;
-                }
-                out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
-                end = out.len();
-                ranges.push(start as u32 + 4..end as u32);
-                if end >= FRAME_LIMIT {
-                    break;
-                }
+/// Where encoded items stand.
+#[derive(Default)]
+pub(super) struct Encoding {
+    /// In the frame, one for each.
+    pub(super) ranges: Vec<Range<u32>>,
+    /// Which of them have long runs that stand elsewhere, and where.
+    pub(super) long: Vec<(usize, Vec<Extent>)>,
+    /// How many bytes those are together.
+    apart: usize,
+}
+
+/// Encodes items, each as a block, until one fails or there are `limit` bytes. So many as are `unchecked` are read once
+/// more.
+pub(super) fn encode<T>(
+    block: &SlotBlock<T>,
+    store: Option<&Arc<Store>>,
+    unchecked: &mut u32,
+    items: &[T],
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> (Encoding, Result<(), Failure>) {
+    let (format, wire) = (block.settings.format, block.wire);
+    let (mut end, mut encoding) = (out.len(), Encoding::default());
+    encoding.ranges.reserve(items.len());
+    // The user's `Serialize`: if it panics, that is its item's failure.
+    let encoded = guarded(|| {
+        for item in items {
+            let start = out.len();
+            out.extend_from_slice(&[0; 4]);
+            let place = store.map_or(Place::Nowhere, Place::Store);
+            let extents = wire.encode_checked(format, item, out, place, unchecked).map_err(codec_failure)?;
+            let length = out.len() - start - 4;
+            let apart = extents.iter().map(Extent::length).sum::<usize>();
+            if length + apart > LARGEST_ITEM {
+                let text = format!(
+                    "the item is {} bytes long when encoded, more than the {LARGEST_ITEM} allowed",
+                    length + apart
+                );
+                return Err(Failure::new(FailureKind::Codec, text));
             }
-            Ok(())
-        });
-        out.truncate(end);
-        encoded
-    }
+            if !extents.is_empty() {
+                encoding.long.push((encoding.ranges.len(), extents));
+                encoding.apart += apart;
+            }
+            out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+            end = out.len();
+            encoding.ranges.push(start as u32 + 4..end as u32);
+            if end + encoding.apart >= limit {
+                break;
+            }
+        }
+        Ok(())
+    });
+    out.truncate(end);
+    (encoding, encoded)
 }
 
 /// Encoded items beyond this many bytes go into the next frame.
-const FRAME_LIMIT: usize = HELD_BYTES / 8;
+pub(super) const FRAME_LIMIT: usize = HELD_BYTES / 8;
 
 /// What goes into one frame.
 pub(super) struct Load<T> {

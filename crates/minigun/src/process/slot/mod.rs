@@ -1,12 +1,14 @@
 //! One worker slot, seen from the program: a thread that feeds its worker, takes its results, and replaces it
 //! when it dies.
 //!
-//! `feed` is the way out, `results` the way in, `death` the worker's end, `spares` the workers before and behind it.
+//! `feed` is the way out, `results` the way in, `door` a short way out, `death` the worker's end, `spares` the workers
+//! before and behind it.
 //!
 //! The thread never waits for one thing alone: it polls the worker's socket and the event by which the queue
 //! and the other slots call it.
 
 mod death;
+mod door;
 mod feed;
 mod results;
 mod spares;
@@ -23,6 +25,7 @@ use super::crew::{Desk, SlotCrew};
 use super::link::{Link, Stage};
 use super::pace::Pace;
 use super::zygote::WorkerProcess;
+use crate::apart::Store;
 use crate::error::Error;
 use crate::failure::Policy;
 use crate::graph::StageId;
@@ -37,6 +40,7 @@ use crate::stats::{Backlog, StageStats, WorkerState, WorkerStats};
 use crate::timers::{self, Look};
 use crate::wire::WireFns;
 use death::Leaving;
+pub(crate) use door::Door;
 use spares::Spares;
 
 /// What the slots of one block know of it.
@@ -93,13 +97,15 @@ pub(crate) struct Slot<'a, T> {
     shared: &'a Arc<Shared>,
     processes: &'a Processes,
     stats: Arc<StageStats>,
-    figures: &'a WorkerStats,
+    figures: &'a Arc<WorkerStats>,
     /// The present worker's begin was told.
     told: bool,
     /// Waiting for room behind the block is done by this thread.
     meter: Meter,
     /// So long it did, and its worker may say that it waited for input meanwhile; in nanoseconds.
     kept_waiting: u64,
+    /// Where long runs of items are put.
+    store: Option<Arc<Store>>,
     arrival: Arrival,
     letters: Option<Box<dyn Letters<T>>>,
     link: Option<Link>,
@@ -118,6 +124,14 @@ pub(crate) struct Slot<'a, T> {
 /// The slot cannot go on; the run has been failed.
 struct Failed;
 
+/// How a slot's items go to its worker and what came of them goes on.
+pub(crate) struct Ways<T> {
+    /// Where long runs of the items stand, if there is such a place.
+    pub(crate) store: Option<Arc<Store>>,
+    pub(crate) arrival: Arrival,
+    pub(crate) letters: Option<Box<dyn Letters<T>>>,
+}
+
 type Step<R = ()> = Result<R, Failed>;
 
 impl<'a, T: Send + 'static> Slot<'a, T> {
@@ -126,8 +140,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         desk: (usize, &'a Desk<T>),
         shared: &'a Arc<Shared>,
         processes: &'a Processes,
-        (stats, figures): (Arc<StageStats>, &'a WorkerStats),
-        ways: (Arrival, Option<Box<dyn Letters<T>>>),
+        (stats, figures): (Arc<StageStats>, &'a Arc<WorkerStats>),
+        Ways { store, arrival, letters }: Ways<T>,
     ) -> Self {
         let meter = Meter::new(shared.clock(), Some(figures.state()));
         Slot {
@@ -141,8 +155,9 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             told: false,
             meter,
             kept_waiting: 0,
-            arrival: ways.0,
-            letters: ways.1,
+            store,
+            arrival,
+            letters,
             link: None,
             spares: Spares::default(),
             leaving: None,
@@ -175,6 +190,10 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         drop(self.letters.take());
         self.retired();
         self.waited();
+        if let Some(store) = &self.store {
+            store.clear();
+        }
+        self.arrival.shelf().clear();
         self.arrival.finish(self.shared);
     }
 
@@ -297,17 +316,19 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         };
         let until = [deadline, due, self.fork_due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        self.open_door();
         let polled = {
             let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];
             if let Some(link) = &self.link {
                 let interest = if link.has_outgoing() { Interest::Both } else { Interest::Read };
-                watches.push(Watch::new(link.socket(), interest));
+                watches.push(Watch::new(&**link.socket(), interest));
             } else if let Some(parting) = &self.spares.parting {
                 parting.call_at_end(&self.desk.event);
-                watches.push(Watch::new(parting.socket(), Interest::Read));
+                watches.push(Watch::new(&**parting.socket(), Interest::Read));
             }
             poll(&mut watches, timeout)
         };
+        self.shut_door();
         let cleared = self.desk.event.clear();
         self.desk.idle.store(false, Ordering::SeqCst);
         match polled.and_then(|ready| cleared.map(|_| ready)) {

@@ -188,6 +188,16 @@ impl<T: Send + 'static> Slot<'_, T> {
             self.block.queue.done(left as usize);
             return Ok(step);
         }
+        let mut shelf = self.arrival.shelf();
+        self.desk.claims.has_read(shelf.read());
+        let long = shelf.take_bytes();
+        drop(shelf);
+        self.stats.received_bytes(long);
+        if long > 0 {
+            // Who takes them next should have a core before more are made: they are in its caches still, and the memory
+            // that it lets go is used again. Otherwise each result would be new memory, whose pages cost more than copies.
+            std::thread::yield_now();
+        }
         let unresolved = self.desk.ledger.lock().pass(passed);
         if !unresolved.is_empty() {
             return Err(FrameError::Content("items were passed over without a result"));
@@ -247,6 +257,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             Ok(()) => Ok(()),
             Err(Broken::Failed(failure)) => {
                 self.stats.abandoned(end - came - 1);
+                self.block.queue.done((end - came - 1) as usize);
                 self.refused(came, 1, &failure)
             }
             Err(Broken::Stopped | Broken::Due) => self.cut_off(end - came),
@@ -336,9 +347,10 @@ impl<T: Send + 'static> Slot<'_, T> {
         let posted = match left {
             Left::Unencoded(item) => letters::post(&mut self.letters, Remains::Item(item), &failed),
             Left::Again(mut parcel) | Left::Spent(mut parcel) => {
-                let remains = match parcel.item.take() {
+                let (item, encoded) = (parcel.item.take(), parcel.bytes());
+                let remains = match item {
                     Some(item) => Remains::Item(item),
-                    None => Remains::Encoded(self.block.settings.format, parcel.bytes()),
+                    None => Remains::Encoded(self.block.settings.format, &encoded),
                 };
                 letters::post(&mut self.letters, remains, &failed)
             }
