@@ -412,6 +412,9 @@ pub mod child {
         refuse("setpriority")
     }
 
+    /// There are no children.
+    pub fn visit_core(_index: usize) {}
+
     /// Does nothing.
     pub fn allow_debugger() {}
 

@@ -239,3 +239,17 @@ fn niceness_is_added() {
     });
     assert_eq!(ending, Ending::Code(3.min(19 - before)));
 }
+
+#[test]
+fn a_child_that_visited_a_core_may_run_where_it_could_before() {
+    let allowed = || {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        status.lines().find(|line| line.starts_with("Cpus_allowed:")).unwrap().to_string()
+    };
+    let before = allowed();
+    let ending = ending_of(move |_| {
+        [0, 1, 2, usize::MAX].into_iter().for_each(child::visit_core);
+        i32::from(allowed() == before)
+    });
+    assert_eq!(ending, Ending::Code(1));
+}

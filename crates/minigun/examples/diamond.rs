@@ -45,8 +45,8 @@ fn main() -> Result<(), Error> {
         .map(|(at, words)| words.collect(&format!("letters of branch {at}")))
         .collect();
 
-    // To whoever has least to do: the slow branch gets few.
-    let [slow, fast] = p.source("jobs", 0..3000u64).least_loaded();
+    // To whoever has least to do: the slow branch gets few, if jobs come no faster than both together can do them.
+    let [slow, fast] = p.source("jobs", 0..3000u64).rate(15_000.0, 1).least_loaded();
     let slow = slow.threads(1, |s| {
         s.map("slow", |n| {
             std::thread::sleep(std::time::Duration::from_micros(200));

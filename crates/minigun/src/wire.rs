@@ -20,6 +20,9 @@ pub trait Wire: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Wire for T {}
 
+type EncodeApart<T> = fn(Format, &T, &mut Vec<u8>, &mut dyn Apart) -> Result<(), CodecError>;
+type CheckApart<T> = fn(Format, &T, &[u8], &[Extent]) -> Result<(), CodecError>;
+
 /// How to encode and decode items of one type, for code that does not know the type to be `Wire`.
 #[doc(hidden)]
 pub struct WireFns<T> {
@@ -33,9 +36,6 @@ pub struct WireFns<T> {
     /// Compares what serde is told of the item with what it is told of its decoded encoding.
     pub(crate) check: fn(Format, &T, &[u8]) -> Result<(), CodecError>,
 }
-
-type EncodeApart<T> = fn(Format, &T, &mut Vec<u8>, &mut dyn Apart) -> Result<(), CodecError>;
-type CheckApart<T> = fn(Format, &T, &[u8], &[Extent]) -> Result<(), CodecError>;
 
 impl<T> Clone for WireFns<T> {
     fn clone(&self) -> Self {

@@ -171,6 +171,8 @@ fn a_stopped_fork_server_is_replaced_when_it_is_needed() {
     let gate = Gate::default();
     let runs = PLACES.map(|place| {
         let p = Pipeline::new("stopped");
+        // Nor does a worker wait that was forked ahead: the next item needs the fork server.
+        p.max_processes(3);
         let results = gate.run(&p, strict(place), 100, 100);
         let before = zygotes();
         let run = p.start().unwrap();

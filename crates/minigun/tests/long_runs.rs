@@ -1,7 +1,6 @@
 //! Long runs of bytes and of text pass between the program and its workers by shared memory: whole, once, and whatever
 //! becomes of the worker.
 #![cfg(all(target_os = "linux", not(minigun_no_fork)))]
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 

@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
 use rustix::process::{
     PTracer, Resource, Rlimit, getppid, nice as add_niceness, set_parent_process_death_signal, set_ptracer,
     setpgid, setrlimit,
@@ -108,6 +110,20 @@ pub fn limit_cpu(time: Duration) -> io::Result<()> {
 /// What the kernel says to `setpriority`: `EPERM` or `EACCES` for a negative `add` without the privilege.
 pub fn nice(add: i32) -> io::Result<()> {
     Ok(add_niceness(add).map(drop)?)
+}
+
+/// Goes to one of the cores that the calling thread may run on, the next index to the next core, and may leave it again
+/// at once: if the thread sleeps there, the scheduler looks there first when it wakes. What the kernel refuses stays as it
+/// was.
+pub fn visit_core(index: usize) {
+    let Ok(all) = sched_getaffinity(None) else { return };
+    let Some(nth) = index.checked_rem(all.count() as usize) else { return };
+    let Some(core) = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).nth(nth) else { return };
+    let mut one = CpuSet::new();
+    one.set(core);
+    if all.count() > 1 && sched_setaffinity(None, &one).is_ok() {
+        let _ = sched_setaffinity(None, &all);
+    }
 }
 
 /// Lets a debugger attach that is no ancestor of this process, where a security module forbids that otherwise.

@@ -63,7 +63,7 @@ fn what_does_not_fit_stays_in_the_item() {
 #[test]
 fn a_list_that_lies_is_an_error_and_no_more() {
     let store = Store::new(slab(1 << 20));
-    let (bytes, extents) = encoded(&store, &item());
+    let (bytes, _kept) = encoded(&store, &item());
     let mut shelf = shelf(&store);
     let (inside, _) = split(&bytes).unwrap();
     // The list begins behind the mark and the bytes; every number of it is made wrong.

@@ -13,7 +13,7 @@ pub(crate) mod threads;
 use std::sync::Arc;
 
 use crate::plan::{Executor, Placed};
-use crate::queue::{Queue, Sender};
+use crate::queue::Queue;
 use crate::stage::edge::EdgeSink;
 use crate::stage::guard::InlineBlock;
 use crate::stage::letters;
@@ -115,7 +115,5 @@ impl<T: Send + 'static> Context<T> for ThreadContext {
 /// A sink that ends in `queue`.
 pub(crate) fn into_queue<T: Send + 'static>(queue: &Arc<Queue<T>>) -> MakeSink<T> {
     let queue = Arc::clone(queue);
-    Arc::new(move |cx| {
-        Ok(Box::new(EdgeSink::new(cx, Sender::within(&queue, cx.within.as_ref()))) as BoxSink<T>)
-    })
+    Arc::new(move |cx| Ok(Box::new(EdgeSink::new(cx, &queue)) as BoxSink<T>))
 }

@@ -15,7 +15,7 @@ use crate::graph::{PointId, StageId};
 use crate::in_flight::InFlight;
 use crate::plan::{Executor, Placed, Recycle, Settings};
 use crate::process::{
-    self, Arrival, Berth, Desk, InTurn, Plan, Processes, Slot, SlotBlock, SlotCrew, WorkerProgram,
+    self, Arrival, Berth, Desk, InTurn, Plan, Processes, Slot, SlotBlock, SlotCrew, Ways, WorkerProgram,
 };
 use crate::queue::Queue;
 use crate::shared::Shared;
@@ -95,6 +95,10 @@ impl<T: Send + 'static> ProcessNode<T> {
             turns: placement.settings.ordered.then(Turns::new),
         });
         launch.shared.on_stop_hurry(&slots);
+        let direct = Arc::downgrade(&slots);
+        queue.ask_instead(Box::new(move |event| {
+            direct.upgrade().is_some_and(|slots| slots.send_directly(event))
+        }));
         let stats = launch.shared.stats(self.block.stage);
         stats.queued_in(self.lanes.limit(), Arc::downgrade(&slots) as _);
         let mut hands = Vec::new();
@@ -128,7 +132,7 @@ impl<T: Send + 'static> ProcessNode<T> {
                 drop(holds);
                 let stats = shared.stats(block.stage);
                 if let Some(desk) = slots.crew.desks.get(at) {
-                    let ways = (items.map(Store::new), arrival, letters);
+                    let ways = Ways { store: items.map(Store::new), arrival, letters };
                     Slot::new(&slots, (slot, desk), &shared, &processes, (stats, &figures), ways).drive();
                 }
                 drop(hand);
@@ -187,6 +191,7 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 items: if is_fresh(placement.executor) { Some(1) } else { placement.settings.recycle.items },
                 memory: placement.settings.recycle.memory,
             },
+            fresh: is_fresh(placement.executor),
             limits: placement.settings.limits,
             timed: self.block.placement.settings.timeout.is_some(),
             debugged: self.debugged.then(|| Arc::clone(&self.block.name)),
@@ -250,9 +255,10 @@ impl<T: Send + 'static> Node for ProcessNode<T> {
                 queues.iter().take(1).map(|queue| (queue, 0, workers.by_ref().collect())).collect()
             }
         };
+        let spares = placement.executor.spares(launch.shared.limits());
         for (queue, first, workers) in groups {
             let (desks, figures): (Vec<_>, Vec<_>) = workers.into_iter().unzip();
-            let crew = SlotCrew::new(first, desks, &deaths);
+            let crew = SlotCrew::new(first, desks, &deaths).with_spares(spares);
             self.launch_crew(queue, (crew, figures), berth.number, processes, launch)?;
         }
         Ok(())

@@ -170,7 +170,8 @@ impl Pipeline {
     /// No process block has more than `most` worker processes (at least 1): one that asks for more is held to
     /// it, with a [`Warning`](crate::Warning) in the report. Default: no limit.
     ///
-    /// It counts per block. It holds a process block also where that runs on threads instead
+    /// It counts per block, workers forked ahead of their item included
+    /// ([`process_per_batch`](crate::process_per_batch)). It holds a process block also where that runs on threads instead
     /// ([`or_threads`](crate::Block::or_threads)).
     pub fn max_processes(&self, most: usize) -> &Self {
         self.home.draft.lock().limits.processes = Some(most.max(1));

@@ -167,6 +167,12 @@ pub fn processes(n: usize) -> Block<Processes> {
 }
 
 /// In a fresh process for every item that arrives (usually a batch), at most `max` at once.
+///
+/// While they are at work, the processes for the next items are forked ahead: at most `max` more, which wait, and run
+/// nothing, no hook either, before they have their item. Each costs what a forked process costs that has done nothing:
+/// some 100 KiB of memory of its own, and page tables (2 MiB for each GiB of the program's heap). Where
+/// [`max_processes`](crate::Pipeline::max_processes) leaves no room beside `max`, or the system refused a process, there
+/// are none. A process that has said goodbye is not waited for: it may take a moment to go, while the next is at work.
 pub fn process_per_batch(max: usize) -> Block<PerBatch> {
     Block::new(Executor::ProcessPerBatch(max))
 }

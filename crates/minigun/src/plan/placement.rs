@@ -107,6 +107,17 @@ impl Executor {
         limits.hold(self.kind(), self.workers())
     }
 
+    /// How many workers it may have forked ahead, so that with those at work they are no more than the limit.
+    pub(crate) fn spares(self, limits: &Limits) -> usize {
+        match self {
+            Executor::ProcessPerBatch(_) => {
+                let workers = self.held_to(limits);
+                limits.hold(self.kind(), workers.saturating_mul(2)).saturating_sub(workers)
+            }
+            _ => 0,
+        }
+    }
+
     pub(crate) fn workers(self) -> usize {
         match self {
             Executor::Inline => 1,

@@ -24,6 +24,8 @@ use crate::working::Working;
 /// So many items are decoded one after the other before they are sent on.
 const RUN: usize = 256;
 
+const NO_EXIT: FrameError = FrameError::Content("an output for an exit that does not exist");
+
 /// One slot's outside ends.
 pub(crate) struct Arrival {
     cx: Cx,
@@ -106,10 +108,14 @@ impl Arrival {
         let mut number = numbers.start;
         let mut run = Vec::with_capacity(RUN.min((numbers.end - number) as usize));
         while number < numbers.end {
+            number += protocol::pass_empty(body, numbers.end - number);
             let most = RUN.min((numbers.end - number) as usize);
+            if most == 0 {
+                break;
+            }
             let exit = protocol::next_single_outputs(body, most, &mut run)?;
-            let Some(exit) = self.exits.get_mut(usize::from(exit)).filter(|_| !run.is_empty()) else {
-                // It gave nothing, or more than one.
+            if run.is_empty() {
+                // It gave more than one.
                 if let Err(failure) = self.outputs(format, body, Working::at(number, 0))? {
                     return Ok((number, Err(failure.into())));
                 }
@@ -118,7 +124,8 @@ impl Arrival {
                 }
                 number += 1;
                 continue;
-            };
+            }
+            let Some(exit) = self.exits.get_mut(usize::from(exit)) else { return Err(NO_EXIT) };
             let tx = &*self.cx.tx;
             let mut series = Series { tx, run: shared, meter: &mut *meter, number };
             let outcome = guarded(|| Ok(exit.run(format, &run, &mut series)));
@@ -140,7 +147,7 @@ impl Arrival {
     ) -> Result<Result<(), Failure>, FrameError> {
         while let Some((exit, bytes)) = protocol::next_output(body)? {
             let Some(arrivals) = self.exits.get_mut(exit as usize) else {
-                return Err(FrameError::Content("an output for an exit that does not exist"));
+                return Err(NO_EXIT);
             };
             if let Err(failure) = guarded(|| arrivals.bytes(format, bytes)) {
                 return Ok(Err(self.undone(failure)));

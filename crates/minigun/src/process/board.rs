@@ -85,6 +85,11 @@ impl Claims {
         &self.board.memory.words()[self.slot * WORDS + 1]
     }
 
+    /// The worker's number among all of the run.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot
+    }
+
     /// By the worker: it is this process. By the program, before it forks one: it is none yet.
     pub(crate) fn is_process(&self, pid: Option<Pid>) {
         self.number().store(pid.map_or(0, |pid| pid.get().into()), Ordering::Relaxed);

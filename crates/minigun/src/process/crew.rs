@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use minigun_os::Event;
 
 use super::board::Claims;
 use super::ledger::{Ledger, Parcel};
+use super::slot::Door;
 use crate::error::Error;
 use crate::plan::Settings;
 use crate::queue::Kept;
@@ -24,6 +25,7 @@ pub(crate) struct Desk<T> {
     pub(crate) claims: Claims,
     /// Its worker has nothing to do.
     pub(crate) idle: AtomicBool,
+    pub(crate) door: Mutex<Door>,
 }
 
 impl<T> Desk<T> {
@@ -33,6 +35,7 @@ impl<T> Desk<T> {
             ledger: Mutex::default(),
             claims,
             idle: AtomicBool::new(false),
+            door: Mutex::default(),
         })
     }
 }
@@ -44,6 +47,8 @@ pub(crate) struct SlotCrew<T> {
     first: usize,
     returned: Mutex<Returned<T>>,
     deaths: Arc<Mutex<Deaths>>,
+    /// How many of the slots may have a spare.
+    spares: AtomicUsize,
 }
 
 struct Returned<T> {
@@ -115,7 +120,29 @@ impl<T> SlotCrew<T> {
             unencoded: VecDeque::new(),
             hurried: false,
         };
-        SlotCrew { desks, first, returned: Mutex::new(returned), deaths: Arc::clone(deaths) }
+        let spares = AtomicUsize::new(0);
+        SlotCrew { desks, first, returned: Mutex::new(returned), deaths: Arc::clone(deaths), spares }
+    }
+
+    /// So many of the slots may have a worker forked ahead.
+    pub(crate) fn with_spares(mut self, count: usize) -> Self {
+        self.spares = AtomicUsize::new(count);
+        self
+    }
+
+    /// Whether this slot may have a worker forked ahead.
+    pub(crate) fn may_spare(&self, slot: usize) -> bool {
+        slot < self.spares.load(Ordering::Relaxed)
+    }
+
+    /// The system refused a process: no slot has a spare from now on.
+    pub(crate) fn forgo_spares(&self) {
+        if self.spares.swap(0, Ordering::Relaxed) > 0 {
+            for desk in &self.desks {
+                // It can refuse only if it was never made; then nobody waits on it.
+                let _ = desk.event.set();
+            }
+        }
     }
 
     /// The numbers of the slots in their block.

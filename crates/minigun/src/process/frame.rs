@@ -117,6 +117,9 @@ pub(crate) struct Reader {
 
 /// The least room offered to a read.
 const ROOM: usize = 64 << 10;
+/// The room for the first read of all. A worker for one batch sees no more than one frame, and every page of a buffer
+/// that is larger costs it a fault.
+const FIRST: usize = 8 << 10;
 /// A buffer that one large frame made larger than this is given back.
 const KEPT: usize = 4 << 20;
 
@@ -129,11 +132,13 @@ impl Reader {
                 self.buffer = Vec::new();
             }
         }
+        let least = if self.buffer.len() < ROOM { FIRST } else { ROOM };
         let want = match header(&self.buffer[self.start..self.end]) {
             // A large frame grows with what arrives, not with what its header promises.
             Ok(Some((_, _, length))) => {
-                (length + HEADER).saturating_sub(self.end - self.start).clamp(ROOM, 1 << 20)
+                (length + HEADER).saturating_sub(self.end - self.start).clamp(least, 1 << 20)
             }
+            _ if self.buffer.is_empty() => FIRST,
             _ => ROOM,
         };
         if self.buffer.len() - self.end < want {
@@ -142,7 +147,9 @@ impl Reader {
                 (self.start, self.end) = (0, self.end - self.start);
             }
             if self.buffer.len() - self.end < want {
-                self.buffer.resize((self.end + want).next_power_of_two(), 0);
+                let whole = self.end + want;
+                // What is read once is not made larger than it is.
+                self.buffer.resize(if least == FIRST { whole } else { whole.next_power_of_two() }, 0);
             }
         }
         &mut self.buffer[self.end..]

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use minigun_os::{Signal, Socket};
+use minigun_os::{Event, Signal, Socket};
 
 use super::cause::Killed;
 use super::frame::{self, Frame, FrameError, Kind, Reader};
@@ -28,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) overdue: Option<Instant>,
     /// Bytes that came from it and were not told yet.
     received: u64,
+    /// It was forked before there was an item for it.
+    pub(crate) was_ahead: bool,
     /// It may be in a debugger: nothing that it owes has a deadline.
     pub(crate) unhurried: bool,
 }
@@ -65,6 +67,7 @@ impl Link {
             killed: None,
             overdue: None,
             received: 0,
+            was_ahead: false,
             unhurried,
         };
         link.deadline = link.within(defaults::HELLO_BOUND);
@@ -76,7 +79,7 @@ impl Link {
         (!self.unhurried).then(|| Instant::now() + time)
     }
 
-    pub(crate) fn socket(&self) -> &Socket {
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
         self.process.socket()
     }
 
@@ -89,6 +92,12 @@ impl Link {
         self.heard = Instant::now();
     }
 
+    /// Somebody else sent a frame while nothing was outgoing; the rest of it may be left, from a place on.
+    pub(crate) fn was_sent(&mut self, rest: Option<(Arc<Vec<u8>>, usize)>) {
+        self.outgoing.extend(rest);
+        self.heard = Instant::now();
+    }
+
     /// The item that it `began` then has run longer than `limit`, or it is silent for as long: it is asked to
     /// die, and has `grace` for it.
     pub(crate) fn condemn(&mut self, began: Option<Instant>, limit: Duration, grace: Duration) {
@@ -98,6 +107,38 @@ impl Link {
         // A stopped process takes no signal before it is continued.
         self.process.signal(Signal::CONT);
         self.deadline = Instant::now().checked_add(grace);
+    }
+
+    /// A worker that was forked ahead: it owes nothing.
+    pub(crate) fn ahead(process: WorkerProcess, unhurried: bool) -> Self {
+        Link { deadline: None, was_ahead: true, ..Link::new(process, unhurried) }
+    }
+
+    /// From now on it owes its first words.
+    pub(crate) fn take_up(&mut self) {
+        self.heard = Instant::now();
+        self.deadline = self.within(defaults::HELLO_BOUND);
+    }
+
+    /// It said goodbye, and its end is not waited for: it sets no event.
+    pub(crate) fn hush(&self) {
+        self.process.hush();
+    }
+
+    /// Its end sets this event.
+    pub(crate) fn call_at_end(&self, event: &Arc<Event>) {
+        self.process.on_end(event);
+    }
+
+    /// Whether the worker is gone, or is reported to be; what it still sends is nobody's.
+    pub(crate) fn is_over(&self) -> bool {
+        self.process.has_ended()
+            || match self.process.socket().try_read(&mut [0; 64]) {
+                Ok(count) => count == 0,
+                Err(error) => {
+                    !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionReset)
+                }
+            }
     }
 
     /// Tells the worker that there will be no more.

@@ -50,7 +50,7 @@ use board::Board;
 use cause::OomWatch;
 pub(crate) use crew::{Desk, SlotCrew};
 pub(crate) use limits::is_debugged;
-pub(crate) use slot::{InTurn, Slot, SlotBlock};
+pub(crate) use slot::{InTurn, Slot, SlotBlock, Ways};
 use speaker::Speaker;
 use stderr::{Ears, Listener};
 pub(crate) use worker::{Serve, WorkerProgram};

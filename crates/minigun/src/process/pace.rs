@@ -28,6 +28,11 @@ impl Pace {
         }
     }
 
+    /// Items are so small that many of them make a frame.
+    pub(crate) fn is_of_small(&self) -> bool {
+        self.bytes.is_some_and(|bytes| bytes * 8.0 <= FRAME_BYTES as f64)
+    }
+
     /// Items for one frame. One, until it is known how long items take.
     pub(crate) fn items(&self) -> usize {
         let Some(nanos) = self.nanos else { return 1 };

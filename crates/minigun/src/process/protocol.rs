@@ -159,6 +159,18 @@ pub(crate) fn next_single_outputs<'a>(
     Ok(of)
 }
 
+/// Passes over the results of the next items, at most so many, as long as they gave nothing; gives their number.
+pub(crate) fn pass_empty(fields: &mut Fields<'_>, most: u64) -> u64 {
+    let mut passed = 0;
+    while passed < most
+        && let Some(rest) = fields.0.strip_prefix(&NO_MORE.to_le_bytes())
+    {
+        fields.0 = rest;
+        passed += 1;
+    }
+    passed
+}
+
 /// Whether an item gave nothing.
 pub(crate) fn is_empty(result: &[u8]) -> bool {
     result == NO_MORE.to_le_bytes()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use minigun_os::{Pid, Socket, procfs};
+use minigun_os::{Pid, Socket, child, procfs};
 
 use super::board::{Claims, Slabs};
 use super::frame::{self, Fields, FrameError, Kind, Reader};
@@ -43,6 +43,8 @@ pub(crate) struct WorkerProgram<T> {
     pub(crate) lends: bool,
     /// When the worker ends by itself.
     pub(crate) recycle: Recycle,
+    /// It serves one item, and may have been forked long before there is one.
+    pub(crate) fresh: bool,
     pub(crate) limits: WorkerLimits,
     /// Its items have a deadline: the program must know when each was begun.
     pub(crate) timed: bool,
@@ -64,16 +66,32 @@ const CUT_OFF: i32 = 2;
 impl<T: Send + 'static> Serve for WorkerProgram<T> {
     fn serve(&self, socket: Socket, claims: &Claims, run: &Arc<Shared>, after_fork: &[ForkHook]) -> i32 {
         let socket = Arc::new(socket);
+        let mut reader = Reader::default();
+        if self.fresh {
+            // Its neighbours are at work on theirs, and the core of the worker before it is about to be free.
+            child::visit_core(claims.slot());
+            if !awaited(&socket, &mut reader) {
+                return ORDERLY;
+            }
+        }
         claims.is_process(Some(Pid::current()));
         let (shelf, lent) = self.apart(claims);
         match self.start(&socket, run, after_fork, lent).and_then(|ready| match ready {
-            Some((attempt, out)) => self.serve_items(&socket, claims, attempt, &out, shelf),
+            Some((attempt, out)) => self.serve_items((&socket, reader), claims, attempt, &out, shelf),
             None => Ok(ORDERLY),
         }) {
             Ok(code) => code,
             Err(_) => CUT_OFF,
         }
     }
+}
+
+/// Waits for the first bytes of its item: until then nothing of the user's runs, and the board is another worker's.
+/// `false` if there is to be none.
+fn awaited(socket: &Socket, reader: &mut Reader) -> bool {
+    let received = socket.read(reader.room()).unwrap_or(0);
+    reader.received(received);
+    received > 0
 }
 
 type Ready<T> = (Attempt<T>, std::rc::Rc<WireOut>);
@@ -90,7 +108,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
         if let Some(block) = &self.debugged {
             limits::await_debugger(block);
         }
-        send(socket, Kind::Hello, 0, &[])?;
+        if !self.fresh {
+            // One that is fresh has its number on the board, which says as much.
+            send(socket, Kind::Hello, 0, &[])?;
+        }
         // For the worker's whole life.
         std::mem::forget(run.enter(self.stage, 0));
         // A run may have been started inside an attempt of another one.
@@ -127,13 +148,12 @@ impl<T: Send + 'static> WorkerProgram<T> {
 
     fn serve_items(
         &self,
-        socket: &Arc<Socket>,
+        (socket, mut reader): (&Arc<Socket>, Reader),
         claims: &Claims,
         mut attempt: Attempt<T>,
         out: &WireOut,
         mut shelf: Shelf,
     ) -> Result<i32, Lost> {
-        let mut reader = Reader::default();
         let mut outbox = Outbox::new(socket);
         let mut term = Term::new(self.recycle);
         let mut meter = Meter::new(attempt.cx.run.clock(), None);
@@ -187,8 +207,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         if term.is_over() {
                             outbox.timed(self.stage, &mut meter);
                             outbox.flush()?;
-                            // What it does not begin is for others, and its hooks have a bound from now on.
-                            send(socket, Kind::End, 0, &[])?;
+                            if !self.fresh {
+                                // What it does not begin is for others, and its hooks have a bound from now on.
+                                send(socket, Kind::End, 0, &[])?;
+                            }
                             break 'life;
                         }
                     }

@@ -79,7 +79,12 @@ pub(crate) struct Queue<T> {
     /// Items that will come here, and count against the limit for whoever sends from outside the loop.
     behind: AtomicUsize,
     joined: OnceLock<Joined>,
+    /// What may be done instead of setting an event.
+    instead: OnceLock<Instead>,
 }
+
+/// Says whether an event need not be set.
+type Instead = Box<dyn Fn(&Arc<Event>) -> bool + Send + Sync>;
 
 impl<T> Queue<T> {
     /// A queue for at most `limit` items (at least one). Where `returns`, every taken item must be answered by
@@ -99,6 +104,7 @@ impl<T> Queue<T> {
             done: AtomicU64::new(0),
             behind: AtomicUsize::new(0),
             joined: OnceLock::new(),
+            instead: OnceLock::new(),
         }
     }
 
@@ -289,6 +295,37 @@ impl<T> Queue<T> {
         if state.ended() { Pop::End } else { Pop::Empty(due) }
     }
 
+    /// Whoever brings something, and is to set an event for it, asks this first, with nothing locked.
+    pub(crate) fn ask_instead(&self, instead: Instead) {
+        let _ = self.instead.set(instead);
+    }
+
+    /// As [`try_pop`](Self::try_pop), for whoever was asked instead of setting `event`: that is set for what comes next,
+    /// or now if there is more.
+    pub(crate) fn take_instead(
+        &self,
+        run: &mut Vec<T>,
+        max: usize,
+        share: usize,
+        event: &Arc<Event>,
+    ) -> Pop<T> {
+        let mut state = self.state.lock();
+        let max = max.min(state.ready().div_ceil(share.max(1)));
+        let got = self.take(&mut state, run, max);
+        state.events.retain(|other| !Arc::ptr_eq(other, event));
+        // Most often it still stands: then those who publish know already.
+        if !self.attention.load(Ordering::Relaxed) {
+            self.announce();
+        }
+        if state.ready() > 0 {
+            let _ = event.set();
+        } else {
+            state.events.push(Arc::clone(event));
+        }
+        self.made_room(state);
+        got
+    }
+
     /// The owner of `event` found work elsewhere and may be too busy for what arrives: that is for others.
     pub(crate) fn pass_on(&self, event: &Arc<Event>) {
         let mut state = self.state.lock();
@@ -457,12 +494,19 @@ impl<T> Queue<T> {
         let idle = state.idle.min(count);
         state.idle -= idle;
         state.called += idle;
-        for _ in idle..count {
-            let Some(event) = state.events.pop() else { break };
-            let _ = event.set();
+        let uncalled = state.events.len().saturating_sub(count - idle);
+        let called = state.events.split_off(uncalled);
+        // Who is asked instead will have its event set for what comes next: it goes on to be announced.
+        if called.is_empty() || self.instead.get().is_none() {
+            self.attend(&state);
         }
-        self.attend(&state);
         drop(state);
+        for event in called {
+            if !self.instead.get().is_some_and(|instead| instead(&event)) {
+                // An eventfd can refuse only what was never made; then nobody waits on it.
+                let _ = event.set();
+            }
+        }
         for _ in 0..idle {
             self.not_empty.notify_one();
         }

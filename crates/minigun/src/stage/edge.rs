@@ -3,15 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::vec::Drain;
 
 use super::sink::{Broken, Cx, Series, Sink};
 use super::tx::Outlet;
 use crate::defaults;
 use crate::failure::Failure;
-use crate::queue::{Sender, Stopped};
+use crate::queue::{Queue, Sender, Stopped};
 
-/// Holds back a worker's items for one queue until their attempt commits.
+/// Holds back a worker's items for one queue until their attempt commits. A worker has one for each queue.
 ///
 /// They stand in the queue's lane already, not yet published. What finds no room there waits here.
 pub(crate) struct Edge<T> {
@@ -26,10 +27,13 @@ pub(crate) struct Edge<T> {
 pub(crate) struct EdgeSink<T>(Rc<Edge<T>>);
 
 impl<T: 'static> EdgeSink<T> {
-    pub(crate) fn new(cx: &Cx, sender: Sender<T>) -> Self {
-        let edge = Rc::new(Edge { sender, held: RefCell::default(), behind: Cell::new(false) });
-        cx.tx.add(Rc::clone(&edge) as Rc<dyn Outlet>);
-        EdgeSink(edge)
+    pub(crate) fn new(cx: &Cx, queue: &Arc<Queue<T>>) -> Self {
+        let place = Arc::as_ptr(queue).cast();
+        EdgeSink(cx.tx.sole(place, || Edge {
+            sender: Sender::within(queue, cx.within.as_ref()),
+            held: RefCell::default(),
+            behind: Cell::new(false),
+        }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use crate::failure::Failure;
@@ -28,6 +28,8 @@ pub(crate) trait Outlet {
 /// A worker's running transaction. One per worker; between attempts it is empty.
 pub(crate) struct Tx {
     outlets: RefCell<Vec<Rc<dyn Outlet>>>,
+    /// Those of them that several steps share, by where they lead.
+    shared: RefCell<Vec<(*const (), Weak<dyn Any>)>>,
     pub(crate) journal: Rc<Journal>,
     blamed: RefCell<Option<Arc<str>>>,
     /// The borders a panic passed through: the least depth of their blocks.
@@ -50,6 +52,7 @@ impl Tx {
     pub(crate) fn new(journal: Journal) -> Self {
         Tx {
             outlets: RefCell::new(Vec::new()),
+            shared: RefCell::default(),
             journal: Rc::new(journal),
             blamed: RefCell::default(),
             passed: Cell::new(u16::MAX),
@@ -63,6 +66,22 @@ impl Tx {
         let mut outlets = self.outlets.borrow_mut();
         outlets.push(outlet);
         self.ways.set(outlets.len());
+    }
+
+    /// The worker's one outlet to this place. Branches that were split and meet again share it, however many ways lead
+    /// there through the worker's steps: each of its own would be a lane of the queue, and one more to look after.
+    pub(crate) fn sole<O: Outlet + 'static>(&self, place: *const (), make: impl FnOnce() -> O) -> Rc<O> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|(_, outlet)| outlet.strong_count() > 0);
+        let there = shared.iter().filter(|(to, _)| *to == place).find_map(|(_, outlet)| outlet.upgrade());
+        if let Some(Ok(outlet)) = there.map(|outlet| outlet.downcast::<O>()) {
+            return outlet;
+        }
+        let outlet = Rc::new(make());
+        let any: Rc<dyn Any> = Rc::<O>::clone(&outlet);
+        shared.push((place, Rc::downgrade(&any)));
+        self.add(Rc::<O>::clone(&outlet));
+        outlet
     }
 
     /// Whether all that the worker makes leaves it by one way.
@@ -182,5 +201,44 @@ impl Tx {
             Rc::strong_count(outlet) > 1 || outlet.mark() > 0
         });
         self.ways.set(outlets.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Counts(Cell<u32>);
+
+    impl Outlet for Counts {
+        fn mark(&self) -> usize {
+            0
+        }
+
+        fn undo(&self, _: usize) {}
+
+        fn publish(&self) -> Result<(), Stopped> {
+            self.0.set(self.0.get() + 1);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn steps_that_lead_to_one_place_share_an_outlet_as_long_as_one_of_them_lives() {
+        let tx = Tx::new(Journal::new(1, 2, "test".into()));
+        let (here, there) = (0u8, 0u8);
+        let place = |at: &u8| std::ptr::from_ref(at).cast::<()>();
+        let first = tx.sole(place(&here), Counts::default);
+        let again = tx.sole(place(&here), || -> Counts { unreachable!("there is one") });
+        let other = tx.sole(place(&there), Counts::default);
+        assert!(Rc::ptr_eq(&first, &again) && !Rc::ptr_eq(&first, &other) && !tx.has_sole_outlet());
+        assert!(tx.publish().is_ok());
+        assert_eq!((first.0.get(), other.0.get()), (1, 1), "each once");
+        drop((first, again));
+        tx.flush();
+        assert!(tx.has_sole_outlet());
+        let anew = tx.sole(place(&here), Counts::default);
+        assert_eq!(anew.0.get(), 0);
     }
 }

@@ -91,7 +91,7 @@ pub struct StageFigures {
     pub bytes_sent: u64,
     /// Bytes received from worker processes.
     pub bytes_received: u64,
-    /// Worker processes forked.
+    /// Worker processes forked, those included that were forked ahead and then had nothing to do.
     pub forks: u64,
     /// Worker processes that were replaced because they died.
     pub restarts: u64,

@@ -48,7 +48,8 @@ impl<T: Send + 'static> Slot<'_, T> {
             // its turn, or for the rest of a large item, has the grace at least.
             None => link.heard + limit.max(self.block.settings.grace.min(FAR)),
         });
-        [self.last_link().and_then(|link| link.deadline), item].into_iter().flatten().min()
+        let parting = self.spares.parting.as_ref().and_then(|link| link.deadline);
+        [self.last_link().and_then(|link| link.deadline), item, parting].into_iter().flatten().min()
     }
 
     /// When to look at the deadline again: a worker that runs nothing may begin an item at any moment, and does not say so.
@@ -87,13 +88,7 @@ impl<T: Send + 'static> Slot<'_, T> {
         self.block.queue.pass_on(&self.desk.event);
         self.block.crew.wake_idle(1);
         if link.stage == Stage::Gone {
-            self.retired();
-            // It had served its time: what it did not begin is for others. The next worker's last words begin
-            // with its own.
-            let left = self.desk.ledger.lock().clear();
-            self.block.crew.put_back(left.into_iter().map(|(_, parcel)| parcel));
-            self.last_words();
-            self.input_ended |= self.block.queue.is_over();
+            self.gone();
             return if self.block.fresh || self.input_ended { Ok(()) } else { self.fork() };
         }
         // Its end is reported, or its fork server is to be found dead.
@@ -101,6 +96,16 @@ impl<T: Send + 'static> Slot<'_, T> {
         link.deadline = Some(Instant::now() + GRACE);
         self.leaving = Some(Leaving { link, killed: false });
         Ok(())
+    }
+
+    /// The worker said goodbye: it had served its time.
+    pub(super) fn gone(&mut self) {
+        self.retired();
+        // What it did not begin is for others. The next worker's last words begin with its own.
+        let left = self.desk.ledger.lock().clear();
+        self.block.crew.put_back(left.into_iter().map(|(_, parcel)| parcel));
+        self.last_words();
+        self.input_ended |= self.block.queue.is_over();
     }
 
     /// How the worker ended that was leaving: `false` if that is not known yet.
@@ -115,6 +120,10 @@ impl<T: Send + 'static> Slot<'_, T> {
     fn replace(&mut self, exit: Option<Exit>) -> Step {
         let Some(Leaving { link, .. }) = self.leaving.take() else { return Ok(()) };
         let refused = matches!(exit, Some(Exit { status: Status::SpawnFailed(_), .. }));
+        if refused {
+            // Where there is no room for a worker there is none for spares.
+            self.block.crew.forgo_spares();
+        }
         self.figures.is(WorkerState::Ended);
         if let Some(exit) = &exit {
             self.figures.peaked(exit.max_rss);
@@ -143,8 +152,10 @@ impl<T: Send + 'static> Slot<'_, T> {
 
     /// The worker died: the item it was running is charged with it, the others are run elsewhere.
     pub(super) fn died(&mut self, link: &Link, exit: Option<Exit>) -> Step {
-        // One that could not be made had nothing to say.
-        if !matches!(&exit, Some(Exit { status: Status::SpawnFailed(_), .. })) {
+        // It was dead before it had its item.
+        let unused = link.was_ahead && link.killed.is_none() && self.desk.claims.pid().is_none();
+        // One that could not be made had nothing to say, and one without an item neither.
+        if !(unused || matches!(&exit, Some(Exit { status: Status::SpawnFailed(_), .. }))) {
             self.stats.goodbye_lost();
         }
         let cause = Cause::of(
@@ -162,10 +173,20 @@ impl<T: Send + 'static> Slot<'_, T> {
             cause: cause.to_string(),
         });
         if let Some(Exit { status: Status::ZygoteLost, .. }) = exit {
+            // Those that waited for an item went with the others, and are not told.
+            if !unused {
+                self.stats.died(cause.kind());
+            }
             self.lost(&cause);
             return Ok(());
         }
         self.stats.died(cause.kind());
+        if unused {
+            // The next is not forked ahead: should that die, too, it counts.
+            self.spares.dismiss(false);
+            self.lost(&cause);
+            return Ok(());
+        }
         let flight = self.desk.ledger.lock().clear();
         let limit = self.block.settings.crash_attempts;
         let condemned = matches!(link.killed, Some(Killed::Deadline(_)));
@@ -228,9 +249,9 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
     }
 
-    /// The worker died because its fork server did: nobody is charged with it, and no limit counts it.
+    /// The worker died because its fork server did, or before it had anything to do: nobody is charged with it, and no
+    /// limit counts it.
     fn lost(&mut self, cause: &Cause) {
-        self.stats.died(cause.kind());
         // It dies of the same signal, perhaps a moment after this: the next must not write where it may still write.
         self.desk.claims.close();
         let flight = self.desk.ledger.lock().clear();
@@ -246,6 +267,9 @@ impl<T: Send + 'static> Slot<'_, T> {
     /// item ran too long is asked first.
     pub(super) fn overdue(&mut self) -> Step {
         let now = Instant::now();
+        if self.spares.hurry(now) {
+            return Ok(());
+        }
         if let Some(Leaving { link, killed }) = &mut self.leaving {
             if link.deadline.is_none_or(|deadline| deadline > now) {
                 return Ok(());
@@ -266,6 +290,14 @@ impl<T: Send + 'static> Slot<'_, T> {
                 let left = self.desk.ledger.lock().take_back(usize::MAX, |index| claims.revoke(index));
                 self.block.crew.put_back(left);
             }
+            return Ok(());
+        }
+        if link.stage == Stage::Forked && self.block.fresh && self.desk.claims.pid().is_some() {
+            // It says no hello, but has begun with its hooks.
+            link.stage = Stage::Starting;
+            link.deadline = link.within(INIT_BOUND);
+            link.said_hello();
+            self.began();
             return Ok(());
         }
         if link.stage == Stage::Forked && !link.missed_hello() {

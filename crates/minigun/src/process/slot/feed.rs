@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::results::Left;
-use super::{Slot, Step};
-use crate::apart::{Extent, Place};
+use super::{Slot, SlotBlock, Step};
+use crate::apart::{Extent, Place, Store};
 use crate::defaults::{HELD_BYTES, LARGEST_ITEM};
 use crate::failure::{Failure, FailureKind};
 use crate::process::crew::Again;
@@ -152,9 +152,11 @@ impl<T: Send + 'static> Slot<'_, T> {
             let mut items = items.into_iter();
             while items.len() > 0 && (out.len() + apart < FRAME_LIMIT || carried.len() + new == 0) {
                 let run = protocol::begin_items(&mut out, number, 1);
-                let mut ranges = Vec::with_capacity(items.len());
-                let mut long = Vec::new();
-                let outcome = self.encode(items.as_slice(), &mut out, (&mut ranges, &mut long), &mut apart);
+                let (store, limit) = (self.store.as_ref(), FRAME_LIMIT.saturating_sub(apart));
+                let (encoding, outcome) =
+                    encode(self.block, store, &mut self.unchecked, items.as_slice(), &mut out, limit);
+                let Encoding { ranges, long, apart: more } = encoding;
+                apart += more;
                 protocol::end_items(&mut out, run, ranges.len() as u32);
                 let of_run = items.by_ref().take(ranges.len());
                 // Items that nobody will want are dropped here.
@@ -223,59 +225,67 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         Ok(())
     }
-
-    /// Encodes items, each as a block, until one fails or the frame is full. Says where they stand, and which of them
-    /// have long runs that do not; `apart` counts those.
-    fn encode(
-        &mut self,
-        items: &[T],
-        out: &mut Vec<u8>,
-        (ranges, long): (&mut Vec<Range<u32>>, &mut Vec<Long>),
-        apart: &mut usize,
-    ) -> Result<(), Failure> {
-        let (format, wire) = (self.block.settings.format, self.block.wire);
-        let (unchecked, store) = (&mut self.unchecked, self.store.as_ref());
-        let mut end = out.len();
-        // The user's `Serialize`: if it panics, that is its item's failure.
-        let encoded = guarded(|| {
-            for item in items {
-                let start = out.len();
-                out.extend_from_slice(&[0; 4]);
-                let place = store.map_or(Place::Nowhere, Place::Store);
-                let extents =
-                    wire.encode_checked(format, item, out, place, unchecked).map_err(codec_failure)?;
-                let length = out.len() - start - 4;
-                let long_bytes = extents.iter().map(Extent::length).sum::<usize>();
-                if length + long_bytes > LARGEST_ITEM {
-                    let text = format!(
-                        "the item is {} bytes long when encoded, more than the {LARGEST_ITEM} allowed",
-                        length + long_bytes
-                    );
-                    return Err(Failure::new(FailureKind::Codec, text));
-                }
-                if !extents.is_empty() {
-                    long.push((ranges.len(), extents));
-                    *apart += long_bytes;
-                }
-                out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
-                end = out.len();
-                ranges.push(start as u32 + 4..end as u32);
-                if end + *apart >= FRAME_LIMIT {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        out.truncate(end);
-        encoded
-    }
 }
 
-/// An item of a run that has long runs of bytes which lie apart.
-type Long = (usize, Vec<Extent>);
+/// Where encoded items stand.
+#[derive(Default)]
+pub(super) struct Encoding {
+    /// In the frame, one for each.
+    pub(super) ranges: Vec<Range<u32>>,
+    /// Which of them have long runs that stand elsewhere, and where.
+    pub(super) long: Vec<(usize, Vec<Extent>)>,
+    /// How many bytes those are together.
+    apart: usize,
+}
+
+/// Encodes items, each as a block, until one fails or there are `limit` bytes. So many as are `unchecked` are read once
+/// more.
+pub(super) fn encode<T>(
+    block: &SlotBlock<T>,
+    store: Option<&Arc<Store>>,
+    unchecked: &mut u32,
+    items: &[T],
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> (Encoding, Result<(), Failure>) {
+    let (format, wire) = (block.settings.format, block.wire);
+    let (mut end, mut encoding) = (out.len(), Encoding::default());
+    encoding.ranges.reserve(items.len());
+    // The user's `Serialize`: if it panics, that is its item's failure.
+    let encoded = guarded(|| {
+        for item in items {
+            let start = out.len();
+            out.extend_from_slice(&[0; 4]);
+            let place = store.map_or(Place::Nowhere, Place::Store);
+            let extents = wire.encode_checked(format, item, out, place, unchecked).map_err(codec_failure)?;
+            let length = out.len() - start - 4;
+            let apart = extents.iter().map(Extent::length).sum::<usize>();
+            if length + apart > LARGEST_ITEM {
+                let text = format!(
+                    "the item is {} bytes long when encoded, more than the {LARGEST_ITEM} allowed",
+                    length + apart
+                );
+                return Err(Failure::new(FailureKind::Codec, text));
+            }
+            if !extents.is_empty() {
+                encoding.long.push((encoding.ranges.len(), extents));
+                encoding.apart += apart;
+            }
+            out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
+            end = out.len();
+            encoding.ranges.push(start as u32 + 4..end as u32);
+            if end + encoding.apart >= limit {
+                break;
+            }
+        }
+        Ok(())
+    });
+    out.truncate(end);
+    (encoding, encoded)
+}
 
 /// Encoded items beyond this many bytes go into the next frame.
-const FRAME_LIMIT: usize = HELD_BYTES / 8;
+pub(super) const FRAME_LIMIT: usize = HELD_BYTES / 8;
 
 /// What goes into one frame.
 pub(super) struct Load<T> {

@@ -1,14 +1,17 @@
 //! One worker slot, seen from the program: a thread that feeds its worker, takes its results, and replaces it
 //! when it dies.
 //!
-//! `feed` is the way out, `results` the way in, `death` the worker's end.
+//! `feed` is the way out, `results` the way in, `door` a short way out, `death` the worker's end, `spares` the workers
+//! before and behind it.
 //!
 //! The thread never waits for one thing alone: it polls the worker's socket and the event by which the queue
 //! and the other slots call it.
 
 mod death;
+mod door;
 mod feed;
 mod results;
+mod spares;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +24,7 @@ use super::arrival::Arrival;
 use super::crew::{Desk, SlotCrew};
 use super::link::{Link, Stage};
 use super::pace::Pace;
+use super::zygote::WorkerProcess;
 use crate::apart::Store;
 use crate::error::Error;
 use crate::failure::Policy;
@@ -36,6 +40,8 @@ use crate::stats::{Backlog, StageStats, WorkerState, WorkerStats};
 use crate::timers::{self, Look};
 use crate::wire::WireFns;
 use death::Leaving;
+pub(crate) use door::Door;
+use spares::Spares;
 
 /// What the slots of one block know of it.
 pub(crate) struct SlotBlock<T> {
@@ -91,7 +97,7 @@ pub(crate) struct Slot<'a, T> {
     shared: &'a Arc<Shared>,
     processes: &'a Processes,
     stats: Arc<StageStats>,
-    figures: &'a WorkerStats,
+    figures: &'a Arc<WorkerStats>,
     /// The present worker's begin was told.
     told: bool,
     /// Waiting for room behind the block is done by this thread.
@@ -103,6 +109,7 @@ pub(crate) struct Slot<'a, T> {
     arrival: Arrival,
     letters: Option<Box<dyn Letters<T>>>,
     link: Option<Link>,
+    spares: Spares,
     /// The worker whose stream has ended: how it ended is not known yet.
     leaving: Option<Leaving>,
     /// The queue has something that may be taken from then on.
@@ -114,11 +121,16 @@ pub(crate) struct Slot<'a, T> {
     input_ended: bool,
 }
 
-/// Where long runs of items are put, where results arrive, and the way to the dead letters.
-type Ways<T> = (Option<Arc<Store>>, Arrival, Option<Box<dyn Letters<T>>>);
-
 /// The slot cannot go on; the run has been failed.
 struct Failed;
+
+/// How a slot's items go to its worker and what came of them goes on.
+pub(crate) struct Ways<T> {
+    /// Where long runs of the items stand, if there is such a place.
+    pub(crate) store: Option<Arc<Store>>,
+    pub(crate) arrival: Arrival,
+    pub(crate) letters: Option<Box<dyn Letters<T>>>,
+}
 
 type Step<R = ()> = Result<R, Failed>;
 
@@ -128,8 +140,8 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         desk: (usize, &'a Desk<T>),
         shared: &'a Arc<Shared>,
         processes: &'a Processes,
-        (stats, figures): (Arc<StageStats>, &'a WorkerStats),
-        (store, arrival, letters): Ways<T>,
+        (stats, figures): (Arc<StageStats>, &'a Arc<WorkerStats>),
+        Ways { store, arrival, letters }: Ways<T>,
     ) -> Self {
         let meter = Meter::new(shared.clock(), Some(figures.state()));
         Slot {
@@ -147,6 +159,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             arrival,
             letters,
             link: None,
+            spares: Spares::default(),
             leaving: None,
             queue_due: None,
             fork_due: None,
@@ -167,6 +180,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
                 self.stats.goodbye_lost();
             }
         }
+        self.spares.dismiss(self.shared.is_halted());
         let left = self.desk.ledger.lock().clear().len() as u64 + self.block.crew.abandon();
         self.stats.abandoned(left);
         self.block.queue.done(left as usize);
@@ -191,11 +205,13 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             self.fork_again()?;
             let fed = self.feed()?;
             let wrote = self.link.as_mut().is_some_and(Link::write);
+            self.fork_ahead()?;
             let took = self.receive()? || self.left()?;
             if took {
                 self.waited();
             }
-            if self.input_ended && self.link.is_none() && self.leaving.is_none() {
+            let alone = self.link.is_none() && self.leaving.is_none() && self.spares.are_gone();
+            if self.input_ended && alone {
                 return Ok(());
             }
             if !(fed || wrote || took) {
@@ -257,15 +273,24 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
     fn fork(&mut self) -> Step {
         self.desk.claims.rest();
         self.desk.claims.is_process(None);
+        let link = match self.spares.take() {
+            Some(spare) => spare,
+            None => Link::new(self.process()?, self.block.debugged),
+        };
+        self.figures.runs_in(None);
+        self.figures.is(WorkerState::Starting);
+        self.link = Some(link);
+        Ok(())
+    }
+
+    /// A new process for this slot.
+    fn process(&self) -> Step<WorkerProcess> {
         let title = format!("mg:{}/{}", self.block.name, self.index);
         match self.processes.spawn(self.block.number, self.index as u32, &title) {
             Ok(process) => {
                 process.on_end(&self.desk.event);
                 self.stats.forked();
-                self.figures.runs_in(None);
-                self.figures.is(WorkerState::Starting);
-                self.link = Some(Link::new(process, self.block.debugged));
-                Ok(())
+                Ok(process)
             }
             Err(error) => self.fail(self.zygote_error(error)),
         }
@@ -291,14 +316,19 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         };
         let until = [deadline, due, self.fork_due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        self.open_door();
         let polled = {
             let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];
             if let Some(link) = &self.link {
                 let interest = if link.has_outgoing() { Interest::Both } else { Interest::Read };
-                watches.push(Watch::new(link.socket(), interest));
+                watches.push(Watch::new(&**link.socket(), interest));
+            } else if let Some(parting) = &self.spares.parting {
+                parting.call_at_end(&self.desk.event);
+                watches.push(Watch::new(&**parting.socket(), Interest::Read));
             }
             poll(&mut watches, timeout)
         };
+        self.shut_door();
         let cleared = self.desk.event.clear();
         self.desk.idle.store(false, Ordering::SeqCst);
         match polled.and_then(|ready| cleared.map(|_| ready)) {

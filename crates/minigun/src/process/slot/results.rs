@@ -22,6 +22,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             Input::Some => {
                 self.stats.received_bytes(link.take_received());
                 self.frames()?;
+                self.part();
                 Ok(true)
             }
             Input::End => {
@@ -52,12 +53,13 @@ impl<T: Send + 'static> Slot<'_, T> {
         while step.is_ok()
             && let Some(frame) = link.next()?
         {
+            if stage == Stage::Forked {
+                // First words of any kind.
+                stage = Stage::Starting;
+                self.began();
+            }
             match frame.kind {
-                Kind::Hello => {
-                    stage = stage.max(Stage::Starting);
-                    self.began();
-                    link.said_hello();
-                }
+                Kind::Hello => {}
                 Kind::Ready => {
                     stage = stage.max(Stage::Ready);
                     self.block.crew.started();
@@ -73,7 +75,13 @@ impl<T: Send + 'static> Slot<'_, T> {
                         false => init_error(&self.block.name, &failure),
                     });
                 }
-                Kind::Results => step = self.results(frame.number, frame.payload)?,
+                Kind::Results => {
+                    step = self.results(frame.number, frame.payload)?;
+                    if self.block.fresh {
+                        // Its only item: it ends, and need not say so.
+                        stage = stage.max(Stage::Ending);
+                    }
+                }
                 Kind::Bye => {
                     stage = Stage::Gone;
                     let mut fields = Fields(frame.payload);
@@ -92,6 +100,9 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
         }
         if stage != link.stage {
+            if link.stage == Stage::Forked {
+                link.said_hello();
+            }
             link.stage = stage;
             link.deadline = match stage {
                 Stage::Starting => link.within(INIT_BOUND),
@@ -246,6 +257,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             Ok(()) => Ok(()),
             Err(Broken::Failed(failure)) => {
                 self.stats.abandoned(end - came - 1);
+                self.block.queue.done((end - came - 1) as usize);
                 self.refused(came, 1, &failure)
             }
             Err(Broken::Stopped | Broken::Due) => self.cut_off(end - came),

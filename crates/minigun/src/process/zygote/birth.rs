@@ -234,6 +234,10 @@ fn prove(notes: &Notes) {
     if cfg!(panic = "unwind") {
         let _ = catch_unwind(AssertUnwindSafe(|| resume_unwind(Box::new(()))));
     }
+    // The first value with a destructor has the loader look the registering function up, under its lock. Done here, no
+    // worker has to.
+    thread_local!(static DROPPED: Vec<u8> = const { Vec::new() });
+    DROPPED.with(|value| black_box(value.len()));
     at(6);
     // A panic in a worker is printed under this lock, and with backtraces on it is held for long. Capturing
     // takes it, and does not resolve symbols, which would take long here too.

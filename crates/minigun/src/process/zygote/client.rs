@@ -65,7 +65,7 @@ impl Zygote {
             self.shared.drop_card(id);
             return Err(error);
         }
-        Ok(WorkerProcess { id, socket, card, shared: Arc::clone(&self.shared) })
+        Ok(WorkerProcess { id, socket: Arc::new(socket), card, shared: Arc::clone(&self.shared) })
     }
 
     /// Takes no more requests, and tells the zygote: it waits up to `grace` for the workers to leave, kills
@@ -120,14 +120,14 @@ impl Drop for Zygote {
 #[derive(Debug)]
 pub(crate) struct WorkerProcess {
     id: u64,
-    socket: Socket,
+    socket: Arc<Socket>,
     card: Arc<Card>,
     shared: Arc<Shared>,
 }
 
 impl WorkerProcess {
     /// The program's end of the stream.
-    pub(crate) fn socket(&self) -> &Socket {
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
         &self.socket
     }
 
@@ -176,6 +176,11 @@ impl WorkerProcess {
         if state.exit.is_some() {
             state.wake();
         }
+    }
+
+    /// Its end sets no event any more.
+    pub(crate) fn hush(&self) {
+        lock(&self.card.state).wake = None;
     }
 
     /// Whether its end was reported: everything it ever wrote has arrived.

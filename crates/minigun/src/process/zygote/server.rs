@@ -8,8 +8,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use minigun_os::{
-    ChildSignals, Control, EngineFd, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch, child,
-    close_engine_fds_except, ended_child, fork_worker, kill, kill_group, poll, reap,
+    ChildSignals, Control, Ending, EngineFd, Interest, Pid, Process, Signal, SingleThreaded, Socket, Watch,
+    child, close_engine_fds_except, ended_child, fork_worker, kill, kill_group, poll, reap,
 };
 
 use super::message::{self, BATCH, RECORD, Request};
@@ -25,8 +25,8 @@ pub(super) const REFUSED: i32 = 91;
 /// Exit code of a worker that could not be set up, or whose zygote died at once.
 const NOT_SET_UP: i32 = 92;
 
-/// How long the news that a worker was made may wait for company: the program does not wait for it, and a
-/// worker that lives less long is then reported in one message, which spares a wake-up per worker. Not longer,
+/// How long the news that a worker was made, or left as it should, may wait for company: the program does not wait
+/// for it, and short-lived workers are then reported in one message, which spares two wake-ups per worker. Not longer,
 /// whatever there is to do: a zygote that is busy forking must be heard.
 const COMPANY: Duration = Duration::from_millis(1);
 
@@ -100,7 +100,7 @@ impl Server<'_> {
         loop {
             self.flush_what_is_due()?;
             if self.close_by.is_some() && self.pids.is_empty() {
-                return Ok(());
+                return self.flush();
             }
             let deadline = self.close_by.flatten();
             let until = [deadline, self.due].into_iter().flatten().min();
@@ -196,7 +196,13 @@ impl Server<'_> {
             let Some(reaped) = reap(pid, false)? else { break };
             if let Some(id) = self.ids.remove(&pid) {
                 self.pids.remove(&id);
-                self.reply_now(message::ended(id, &reaped));
+                let record = message::ended(id, &reaped);
+                // Who said goodbye is not waited for.
+                if reaped.ending == Ending::Code(0) {
+                    self.reply(record)
+                } else {
+                    self.reply_now(record)
+                }
                 if self.replies.len() >= BATCH * RECORD {
                     self.flush()?;
                 }

@@ -1,0 +1,135 @@
+//! The short way to an idle worker: whoever brings it an item sends it there itself.
+//!
+//! A slot that goes to sleep leaves its door open if its worker has nothing to do. A thread that then puts an item into
+//! the queue, and would have to call the slot, goes through the door: it encodes the item, writes the frame, and the slot
+//! sleeps on until the result comes. On the way of a single item that is one thread less to be woken. Where items follow
+//! each other closely the slot is better called, for there is a run of them by the time it is awake: so the door counts
+//! only when the slot has slept for a while, and for one frame.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use minigun_os::{Event, Socket};
+
+use super::feed::{Encoding, FRAME_LIMIT, encode};
+use super::{Slot, SlotBlock};
+use crate::process::frame::{self, Kind};
+use crate::process::link::Stage;
+use crate::process::protocol;
+use crate::queue::{Kept, Pop};
+use crate::stats::{StageStats, WorkerState, WorkerStats};
+
+/// A slot must have slept so long; about what it takes to wake it, a few times over.
+const REST: Duration = Duration::from_micros(50);
+
+/// A slot's door, as those see it who bring items.
+#[derive(Default)]
+pub(crate) enum Door {
+    #[default]
+    Shut,
+    Open(Way),
+    /// Somebody went through; what the worker's socket did not take of the frame is left to the slot.
+    Used(Option<(Arc<Vec<u8>>, usize)>),
+}
+
+/// What is needed to send items to an idle worker.
+pub(crate) struct Way {
+    socket: Arc<Socket>,
+    /// How many items it may get.
+    credit: usize,
+    since: Instant,
+    stats: Arc<StageStats>,
+    figures: Arc<WorkerStats>,
+}
+
+impl<T: Send + 'static> SlotBlock<T> {
+    /// Items have arrived for which the slot with this event would be called. `true`: it need not be.
+    pub(crate) fn send_directly(&self, event: &Arc<Event>) -> bool {
+        let Some(desk) = self.crew.desks.iter().find(|desk| Arc::ptr_eq(&desk.event, event)) else {
+            return false;
+        };
+        let mut door = desk.door.lock();
+        let Door::Open(way) = &*door else { return false };
+        if way.since.elapsed() < REST {
+            return false;
+        }
+        let mut run = Vec::new();
+        let first = match self.queue.take_instead(&mut run, way.credit, self.crew.desks.len(), event) {
+            Pop::Run(first) => first,
+            Pop::Again(kept) => {
+                self.crew.put_aside([kept]);
+                return false;
+            }
+            // Others were quicker, and the next arrival is told.
+            Pop::Empty(None) => return true,
+            Pop::Empty(_) | Pop::Rest | Pop::End => return false,
+        };
+        let mut ledger = desk.ledger.lock();
+        let index = ledger.next();
+        let mut out = ledger.take_spare();
+        let start = frame::open(&mut out, Kind::Items, index);
+        let head = protocol::begin_items(&mut out, first, 1);
+        // The first items, which are checked, do not come this way.
+        // Nor do long ones: there is no need for a place apart.
+        let (Encoding { ranges, .. }, encoded) = encode(self, None, &mut 0, &run, &mut out, FRAME_LIMIT);
+        protocol::end_items(&mut out, head, ranges.len() as u32);
+        if encoded.is_err() || ranges.len() < run.len() || frame::seal(&mut out, start).is_err() {
+            drop(ledger);
+            // The slot will find the same, and knows what to do then.
+            let kept = run.into_iter().zip(first..);
+            self.crew.put_aside(kept.map(|(item, number)| Kept { item, number, attempts: 0 }));
+            return false;
+        }
+        let frame = Arc::new(out);
+        desk.claims.offer(index, ranges.len());
+        ledger.add_new(&frame, first, &ranges);
+        drop(ledger);
+        desk.idle.store(false, Ordering::SeqCst);
+        way.stats.sent_bytes(frame.len() as u64);
+        way.figures.is(WorkerState::Working);
+        let rest = match way.socket.try_write(&frame) {
+            Ok(written) => (written < frame.len()).then_some((frame, written)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Some((frame, 0)),
+            // The slot is awake already, or will soon be: the worker is gone.
+            Err(_) => None,
+        };
+        if ranges.len() > 1 {
+            // As behind any frame: who is idle may take over what waits behind the first.
+            self.crew.wake_idle(1);
+        }
+        let is_sent = rest.is_none();
+        *door = Door::Used(rest);
+        is_sent
+    }
+}
+
+impl<T: Send + 'static> Slot<'_, T> {
+    /// The slot is about to sleep.
+    pub(super) fn open_door(&self) {
+        let Some(link) = &self.link else { return };
+        let idle = link.stage == Stage::Ready && link.killed.is_none() && !link.has_outgoing();
+        // With a deadline the slot has to look when it is over.
+        let plain = !self.block.fresh && !self.block.keeps_items && self.block.settings.timeout.is_none();
+        let plain = plain && self.pace.is_of_small();
+        let nothing_else = self.unchecked == 0 && !self.input_ended && self.block.crew.waiting() == 0;
+        if !(idle && plain && nothing_else && self.desk.ledger.lock().live() == 0) {
+            return;
+        }
+        *self.desk.door.lock() = Door::Open(Way {
+            socket: Arc::clone(link.socket()),
+            credit: self.credit(),
+            since: Instant::now(),
+            stats: Arc::clone(&self.stats),
+            figures: Arc::clone(self.figures),
+        });
+    }
+
+    /// The slot is awake. Whoever is in the door is waited for.
+    pub(super) fn shut_door(&mut self) {
+        let door = std::mem::take(&mut *self.desk.door.lock());
+        if let (Door::Used(rest), Some(link)) = (door, &mut self.link) {
+            link.was_sent(rest);
+        }
+    }
+}
