@@ -120,11 +120,12 @@ impl Frontier {
         Ok(Sent::Waiting)
     }
 
+    /// Under the lock: who is told later must not hear of what was earlier, or room would be kept for items that have
+    /// long gone on, and whoever waits for it outside the loop would wait for ever.
     fn tell(&self, state: MutexGuard<'_, State>) {
-        let waiting = state.backlog.len();
+        self.head.waiting(state.backlog.len());
         drop(state);
         self.changed.notify_all();
-        self.head.waiting(waiting);
     }
 
     /// Takes at most `most` items, waiting until there is one; `None` when nothing more will come. Each must
@@ -303,6 +304,48 @@ impl Outlet for Held {
                 self.frontier.fail(&self.run, source);
                 Err(Stopped)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    /// A head that takes its time to hear.
+    #[derive(Default)]
+    struct Slow(AtomicUsize);
+
+    impl Head for Slow {
+        fn waiting(&self, items: usize) {
+            (0..items % 4).for_each(|_| thread::yield_now());
+            self.0.store(items, Ordering::SeqCst);
+        }
+
+        fn passed_by(&self, _: u64) {}
+    }
+
+    #[test]
+    fn the_head_of_the_loop_hears_last_of_what_waits_at_last() {
+        for _ in 0..200 {
+            let head = Arc::new(Slow::default());
+            let frontier = Frontier::new("loop", StageId(0), Arc::clone(&head) as _);
+            thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        for _ in 0..10 {
+                            let mut records = Records::default();
+                            records.add(|out| Ok::<_, ()>(out.push(7))).unwrap();
+                            assert!(matches!(frontier.send(&mut records), Ok(Sent::Waiting)));
+                        }
+                    });
+                }
+                scope.spawn(|| (0..30).for_each(|_| drop(frontier.take(1).unwrap().unwrap())));
+            });
+            assert_eq!(head.0.load(Ordering::SeqCst), 0, "nothing waits");
         }
     }
 }
