@@ -2,7 +2,7 @@
 //!
 //! A worker's [`Meter`] is told of every item that is over. Long items are timed one by one; of short ones it times
 //! groups, and each gets its share; if a group takes far longer than usual, the rest is one item's. Time in which the worker waits is no time of its items: whoever waits on a
-//! worker's behalf says so with [`waiting`], and only that looks at the clock besides.
+//! worker's behalf says so with [`wait`], and only that looks at the clock besides.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -89,21 +89,35 @@ thread_local! {
     } };
 }
 
-/// Runs `wait`, which blocks: the worker on this thread, if there is one, waits meanwhile.
-pub(crate) fn waiting<R>(what: Waits, wait: impl FnOnce() -> R) -> R {
+/// As long as it lives, the worker on this thread waits, if there is one.
+pub(crate) struct Wait(Option<Waited>);
+
+struct Waited {
+    what: Waits,
+    begun: u64,
+    /// What the worker did before.
+    before: Option<u8>,
+}
+
+/// Begins to wait. Where several waits follow each other one of these is to span them all: it looks at the clock twice.
+pub(crate) fn wait(what: Waits) -> Wait {
     if !STATISTICS {
-        return wait();
+        return Wait(None);
     }
-    let begun = HERE.with(|here| {
+    Wait(HERE.with(|here| {
         let begun = here.clock.borrow().as_ref().map(Clock::nanos)?;
         let state = match what {
             Waits::ForInput => WAITS_FOR_INPUT,
             Waits::ForRoom => WAITS_FOR_ROOM,
         };
-        Some((begun, here.state.borrow().as_ref().map(|cell| cell.set(state))))
-    });
-    let outcome = wait();
-    if let Some((begun, before)) = begun {
+        let before = here.state.borrow().as_ref().map(|cell| cell.set(state));
+        Some(Waited { what, begun, before })
+    }))
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let Some(Waited { what, begun, before }) = self.0.take() else { return };
         HERE.with(|here| {
             let time = here.clock.borrow().as_ref().map_or(0, |clock| clock.nanos().saturating_sub(begun));
             let sum = match what {
@@ -116,7 +130,6 @@ pub(crate) fn waiting<R>(what: Waits, wait: impl FnOnce() -> R) -> R {
             }
         });
     }
-    outcome
 }
 
 /// What was measured of the items of one stage's block.
@@ -271,6 +284,11 @@ impl Meter {
     pub(crate) fn items(&mut self, items: u32) -> bool {
         self.items += if STATISTICS { items } else { 0 };
         self.items >= self.group && self.look()
+    }
+
+    /// After how many more items it looks at the clock, at least one.
+    pub(crate) fn left(&self) -> u32 {
+        if STATISTICS { self.group.saturating_sub(self.items).max(1) } else { u32::MAX }
     }
 
     /// Looks at the clock; `true` as [`item`](Self::item).
@@ -435,10 +453,9 @@ mod tests {
         let state = StateCell::default();
         let mut meter = Meter::new(&clock, Some(state.clone()));
         let wait = |what, nanos| {
-            waiting(what, || {
-                now.fetch_add(nanos, Ordering::Relaxed);
-                state.get()
-            })
+            let _wait = super::wait(what);
+            now.fetch_add(nanos, Ordering::Relaxed);
+            state.get()
         };
         assert_eq!(wait(Waits::ForInput, 5_000_000), WAITS_FOR_INPUT);
         now.fetch_add(1_000_000, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use crate::codec::Format;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::{BlockId, StageId};
 use crate::journal;
-use crate::meter::{Meter, Waits, waiting};
+use crate::meter::{self, Meter, Waits};
 use crate::plan::hooks::ForkHook;
 use crate::plan::{Recycle, WorkerLimits};
 use crate::shared::Shared;
@@ -159,7 +159,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
         let mut meter = Meter::new(attempt.cx.run.clock(), None);
         'life: loop {
             if !reader.has_frame() {
-                let received = waiting(Waits::ForInput, || socket.read(reader.room()))?;
+                let wait = meter::wait(Waits::ForInput);
+                let received = socket.read(reader.room())?;
+                drop(wait);
                 if received == 0 {
                     return Ok(CUT_OFF);
                 }

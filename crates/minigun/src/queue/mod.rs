@@ -170,14 +170,16 @@ impl<T> Queue<T> {
     ) -> Pop<T> {
         let mut state = self.state.lock();
         let (mut announced, mut patience, mut before_wait) = (false, Patience::default(), Some(before_wait));
+        let mut _wait = None;
         loop {
             match self.take(&mut state, run, max) {
                 Pop::Empty(_) if patience.lasts() => {
                     drop(state);
                     if let Some(before_wait) = before_wait.take() {
                         before_wait();
+                        _wait = Some(meter::wait(Waits::ForInput));
                     }
-                    meter::waiting(Waits::ForInput, || patience.pause());
+                    patience.pause();
                     state = self.state.lock();
                 }
                 // First announced, then looked again: whoever publishes after that look will call.
@@ -190,10 +192,10 @@ impl<T> Queue<T> {
                         return Pop::Empty(due);
                     }
                     state.idle += 1;
-                    meter::waiting(Waits::ForInput, || match due.into_iter().chain(until).min() {
+                    match due.into_iter().chain(until).min() {
                         Some(due) => drop(timers::wait_until(&self.not_empty, &mut state, due)),
                         None => self.not_empty.wait(&mut state),
-                    });
+                    }
                     // Whose call it was does not matter: one that woke by itself answers for another.
                     match state.called.checked_sub(1) {
                         Some(called) => state.called = called,

@@ -191,7 +191,9 @@ impl<T> Sender<T> {
                 Err(back) => item = back,
             }
             state.blocked += 1;
-            meter::waiting(Waits::ForRoom, || self.queue.not_full.wait(&mut state));
+            let wait = meter::wait(Waits::ForRoom);
+            self.queue.not_full.wait(&mut state);
+            drop(wait);
             state.blocked -= 1;
         }
         self.enter(1);
@@ -220,9 +222,10 @@ impl<T> Sender<T> {
     }
 
     fn wait_for_room(&self) -> Result<(), Stopped> {
+        let _wait = meter::wait(Waits::ForRoom);
         let mut patience = Patience::default();
         while patience.lasts() && !self.has_room() {
-            meter::waiting(Waits::ForRoom, || patience.pause());
+            patience.pause();
         }
         let mut state = self.queue.state.lock();
         while !state.stopped {
@@ -230,7 +233,7 @@ impl<T> Sender<T> {
                 return Ok(());
             }
             state.blocked += 1;
-            meter::waiting(Waits::ForRoom, || self.queue.not_full.wait(&mut state));
+            self.queue.not_full.wait(&mut state);
             state.blocked -= 1;
         }
         Err(Stopped)

@@ -36,7 +36,11 @@ pub(crate) struct Producer {
     stage: StageId,
     name: Arc<str>,
     number: Cell<u64>,
-    unflushed: Cell<u64>,
+    /// At this number the meter is told, or the figures are.
+    look_at: Cell<u64>,
+    /// Up to here the meter was told, and the figures were.
+    metered: Cell<u64>,
+    flushed: Cell<u64>,
 }
 
 /// After this many items a busy source brings its figures up to date; one that is slow, sooner.
@@ -56,7 +60,9 @@ impl Producer {
             stage,
             name: Arc::clone(name),
             number: Cell::new(0),
-            unflushed: Cell::new(0),
+            look_at: Cell::new(1),
+            metered: Cell::new(0),
+            flushed: Cell::new(0),
         })
     }
 
@@ -68,17 +74,31 @@ impl Producer {
     /// An item went on. Says whether it is time to bring the figures up to date.
     #[inline]
     fn counted(&self) -> bool {
-        self.number.set(self.number.get() + 1);
-        self.unflushed.set(self.unflushed.get() + 1);
-        self.meter.borrow_mut().item() || self.unflushed.get() == FLUSH_EVERY
+        let number = self.number.get() + 1;
+        self.number.set(number);
+        number >= self.look_at.get() && self.look(number)
+    }
+
+    fn look(&self, number: u64) -> bool {
+        let mut meter = self.meter.borrow_mut();
+        let is_due = meter.items((number - self.metered.replace(number)) as u32);
+        let flush_at = self.flushed.get() + FLUSH_EVERY;
+        self.look_at.set(flush_at.min(number + u64::from(meter.left())));
+        is_due || number >= flush_at
     }
 
     #[cold]
     fn flush(&self, tx: &Tx) {
-        let items = self.unflushed.take();
+        let number = self.number.get();
+        let items = number - self.flushed.replace(number);
         self.stats.add(0, items, 0);
         self.worker.dealt_with(items);
-        self.meter.borrow_mut().tell(|timing| self.stats.timed(timing));
+        // Sooner than it would be by itself; the next look is not later for it.
+        let mut meter = self.meter.borrow_mut();
+        meter.items((number - self.metered.replace(number)) as u32);
+        meter.tell(|timing| self.stats.timed(timing));
+        self.look_at.set(number + u64::from(meter.left()).min(FLUSH_EVERY));
+        drop(meter);
         tx.flush();
         self.shared.settle(&tx.journal);
     }

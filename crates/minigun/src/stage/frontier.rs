@@ -338,7 +338,11 @@ mod tests {
                     scope.spawn(|| {
                         for _ in 0..10 {
                             let mut records = Records::default();
-                            records.add(|out| Ok::<_, ()>(out.push(7))).unwrap();
+                            let add = |out: &mut Vec<u8>| {
+                                out.push(7);
+                                Ok::<_, ()>(())
+                            };
+                            records.add(add).unwrap();
                             assert!(matches!(frontier.send(&mut records), Ok(Sent::Waiting)));
                         }
                     });
