@@ -10,6 +10,9 @@ use crate::defaults::CHECKED_BYTES;
 /// Items that may enter or leave a worker process: serde's two traits, `Send` and owned.
 ///
 /// Implemented for every such type; there is nothing to implement by hand.
+///
+/// An item is serialized in the program: by a thread of the engine, or, if a worker idles, by the thread that emits or
+/// sends it. So whoever does that must not hold a lock that the item's own `Serialize` waits for.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel to or from a worker process",
     label = "this item would cross a process border here",
