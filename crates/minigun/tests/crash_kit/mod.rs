@@ -195,6 +195,10 @@ impl Load {
         let load = self.clone();
         (0..).take_while(move |n| {
             let more = *n < load.least || !load.hit.load(Ordering::Relaxed);
+            if more && *n >= load.least {
+                // A few more, not as many as all queues hold.
+                thread::sleep(Duration::from_millis(1));
+            }
             load.made.fetch_add(u64::from(more), Ordering::Relaxed);
             more
         })
