@@ -1,6 +1,6 @@
 //! Statistics: what it costs to count and measure every item, beside a build that does not.
 //!
-//! The other build is this program again, with `--cfg minigun_no_statistics`, at the path that `MINIGUN_BENCH_BARE`
+//! The other build is this program again, with `--cfg minigun_no_statistics`, at the path that `BENCH_WITHOUT_STATISTICS`
 //! names. The page says how to make it; without it there is nothing to compare with.
 
 use std::env;
@@ -38,7 +38,7 @@ pub(crate) const STATISTICS: Workload = Workload {
 pub(crate) const BARE: &str = "statistics-bare";
 
 /// The path of the other build.
-const OTHER: &str = "MINIGUN_BENCH_BARE";
+const OTHER: &str = "BENCH_WITHOUT_STATISTICS";
 
 /// The pipelines of the workload `hop`.
 #[derive(Clone, Copy)]
