@@ -24,20 +24,18 @@ pub trait Wire: Serialize + DeserializeOwned + Send + 'static {}
 impl<T: Serialize + DeserializeOwned + Send + 'static> Wire for T {}
 
 type EncodeApart<T> = fn(Format, &T, &mut Vec<u8>, &mut dyn Apart) -> Result<(), CodecError>;
-type CheckApart<T> = fn(Format, &T, &[u8], &[Extent]) -> Result<(), CodecError>;
+type Check<T> = fn(Format, &T, &[u8], &[Extent]) -> Result<(), CodecError>;
 
 /// How to encode and decode items of one type, for code that does not know the type to be `Wire`.
 #[doc(hidden)]
 pub struct WireFns<T> {
-    pub(crate) encode: fn(Format, &T, &mut Vec<u8>) -> Result<(), CodecError>,
     pub(crate) decode: fn(Format, &[u8]) -> Result<T, CodecError>,
-    /// As the two above, but long runs of bytes may lie apart.
-    pub(crate) encode_apart: EncodeApart<T>,
+    /// Long runs of bytes may lie apart.
+    encode_apart: EncodeApart<T>,
     pub(crate) decode_apart: fn(Format, &[u8], &mut Shelf) -> Result<T, CodecError>,
-    /// As `check`, by the side that keeps the runs.
-    check_apart: CheckApart<T>,
-    /// Compares what serde is told of the item with what it is told of its decoded encoding.
-    pub(crate) check: fn(Format, &T, &[u8]) -> Result<(), CodecError>,
+    /// Compares what serde is told of the item with what it is told of its decoded encoding; by the side that keeps
+    /// the runs.
+    check: Check<T>,
 }
 
 impl<T> Clone for WireFns<T> {
@@ -65,7 +63,7 @@ impl<T> WireFns<T> {
         if *unchecked > 0 {
             let length = extents.iter().map(Extent::length).sum::<usize>() + out.len() - base;
             *unchecked = unchecked.saturating_sub(1 + (length / CHECKED_BYTES) as u32);
-            (self.check_apart)(format, item, &out[base..], &extents)?;
+            (self.check)(format, item, &out[base..], &extents)?;
         }
         Ok(extents)
     }
@@ -74,14 +72,12 @@ impl<T> WireFns<T> {
 impl<T: Wire> WireFns<T> {
     pub(crate) fn new() -> Self {
         WireFns {
-            encode: |format, item, out| format.encode(item, out),
             decode: |format, bytes| format.decode(bytes),
             encode_apart: |format, item, out, apart| format.encode_apart(item, out, apart),
-            check_apart: |format, item, bytes, extents| {
+            decode_apart: |format, bytes, shelf| format.decode_apart(bytes, shelf),
+            check: |format, item, bytes, extents| {
                 codec::compare(format, item, || format.decode_own(bytes, extents))
             },
-            decode_apart: |format, bytes, shelf| format.decode_apart(bytes, shelf),
-            check: |format, item, bytes| codec::round_trip(format, item, bytes),
         }
     }
 }

@@ -3,21 +3,13 @@
 //! Comparing what serde is told needs no `PartialEq` and knows no exceptions for NaN; comparing bytes would
 //! not do, since a codec that loses something loses it every time.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use super::{
     CodecError, Format,
     error::Action,
     walk::{Purpose, walk},
 };
-
-/// Decodes `encoded`, which is what `format` made of `item`, and compares the two.
-pub(crate) fn round_trip<T>(format: Format, item: &T, encoded: &[u8]) -> Result<(), CodecError>
-where
-    T: Serialize + DeserializeOwned,
-{
-    compare(format, item, || format.decode(encoded))
-}
 
 /// Compares an item with what it is decoded to.
 pub(crate) fn compare<T: Serialize>(

@@ -23,7 +23,7 @@ mod walk;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(crate) use self::check::{compare, round_trip};
+pub(crate) use self::check::compare;
 pub use self::{
     compact::Compact,
     error::CodecError,

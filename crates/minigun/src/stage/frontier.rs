@@ -12,6 +12,7 @@ use super::edge::check_held;
 use super::exit::codec_failure;
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
 use super::tx::Outlet;
+use crate::apart::Place;
 use crate::defaults;
 use crate::error::Error;
 use crate::failure::{Failure, FailureKind};
@@ -254,19 +255,17 @@ impl<T> Sink<T> for FrontierSink<T> {
         let (mut records, mut ends) = (self.held.records.borrow_mut(), self.held.ends.borrow_mut());
         check_held(ends.len())?;
         records.add(|out| {
-            let start = out.len();
-            (self.fns.encode)(FORMAT, &item, out).map_err(codec_failure)?;
+            let mut unchecked = self.unchecked.get();
+            self.fns
+                .encode_checked(FORMAT, &item, out, Place::Nowhere, &mut unchecked)
+                .map_err(codec_failure)?;
+            self.unchecked.set(unchecked);
             if out.len() > defaults::LARGEST_ITEM {
                 let text = format!(
                     "what one item sends back exceeds {} bytes, the most it may; let it send fewer or smaller ones",
                     defaults::LARGEST_ITEM
                 );
                 return Err(Failure::new(FailureKind::Codec, text));
-            }
-            let left = self.unchecked.get();
-            if left > 0 {
-                self.unchecked.set(left - 1);
-                (self.fns.check)(FORMAT, &item, &out[start..]).map_err(codec_failure)?;
             }
             Ok(())
         })?;

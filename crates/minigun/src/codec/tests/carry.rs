@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::codec::{CodecError, Format, round_trip};
+use crate::codec::{CodecError, Format, compare};
 
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -32,6 +32,14 @@ fn attempt<T: Serialize + DeserializeOwned>(format: Format, item: &T) -> Result<
     let encoded = &bytes[before..];
     round_trip(format, item, encoded)?;
     format.decode(encoded)
+}
+
+/// The check of first items: what `encoded` decodes to, compared with `item`.
+pub(super) fn round_trip<T>(format: Format, item: &T, encoded: &[u8]) -> Result<(), CodecError>
+where
+    T: Serialize + DeserializeOwned,
+{
+    compare(format, item, || format.decode_own(encoded, &[]))
 }
 
 /// The bytes of an item that the codec carries.

@@ -9,8 +9,9 @@ use serde::{
     de::{DeserializeOwned, Deserializer, SeqAccess, Visitor},
 };
 
-use super::{carry::encoded, shapes::*};
-use crate::codec::{Format, round_trip};
+use super::carry::{encoded, round_trip};
+use super::shapes::*;
+use crate::codec::Format;
 
 /// Cuts the bytes of `item` at every place, and changes every byte.
 fn damage<T: serde::Serialize + DeserializeOwned>(format: Format, item: &T) {

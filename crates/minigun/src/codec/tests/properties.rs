@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    carry::{Outcome, carry, encoded},
+    carry::{Outcome, carry, encoded, round_trip},
     shapes::Key,
 };
-use crate::codec::{Format, round_trip};
+use crate::codec::Format;
 
 /// Anything serde can be told, all the way down.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
