@@ -59,7 +59,7 @@ impl<T> Attempt<T> {
             begun = true;
             tx.journal.works_at(at);
             head.push(item)?;
-            if tx.is_unsettled() { head.settle() } else { Ok(()) }
+            tx.settle(|| head.settle())
         }));
         tx.journal.works_at(Working::Nothing);
         match outcome {
@@ -99,7 +99,7 @@ impl<T> Attempt<T> {
         self.mend()?;
         self.caught(|head, tx| {
             head.push(item)?;
-            if tx.is_unsettled() { head.settle() } else { Ok(()) }
+            tx.settle(|| head.settle())
         })
     }
 
@@ -127,10 +127,9 @@ impl<T> Attempt<T> {
             return (first, Err(failure.into()));
         }
         let (head, cx) = (&mut self.head, &self.cx);
-        let mut series = Series { tx: &cx.tx, run: &cx.run, meter, number: first };
+        let mut series = Series::new(&cx.tx, &cx.run, meter, first);
         let outcome = catch_unwind(AssertUnwindSafe(|| head.push_run(run, &mut series)));
-        let number = series.number;
-        self.cx.tx.journal.works_at(Working::Nothing);
+        let number = series.reached();
         let outcome = match outcome {
             Ok(Err(Broken::Failed(failure))) => Err(self.failed(failure).into()),
             Ok(other) => other,

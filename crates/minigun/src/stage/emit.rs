@@ -11,7 +11,7 @@ use super::tx::{Outlet, Tx};
 use crate::failure::{FailedItem, Failure, FailureKind, Fate};
 use crate::graph::StageId;
 use crate::meter::Meter;
-use crate::queue::Stopped;
+use crate::queue::{Sender, Stopped};
 use crate::shared::Shared;
 use crate::stats::{StageStats, WorkerStats};
 use crate::working::Working;
@@ -19,7 +19,8 @@ use crate::working::Working;
 /// The way of a producer's items: each is an attempt of its own at the light steps fused behind the producer.
 pub(crate) struct Emit<U> {
     attempt: Option<Attempt<U>>,
-    /// Where the items go, if no step is fused behind the producer: no user code, so nothing to attempt.
+    /// Where the items go, if no step is fused behind the producer (no user code, so nothing to attempt), and as long as
+    /// they do.
     edge: Option<Rc<Edge<U>>>,
     tx: Rc<Tx>,
     shared: Arc<Shared>,
@@ -71,10 +72,10 @@ impl Producer {
         self.number.get()
     }
 
-    /// An item went on. Says whether it is time to bring the figures up to date.
+    /// So many items went on. Says whether it is time to bring the figures up to date.
     #[inline]
-    fn counted(&self) -> bool {
-        let number = self.number.get() + 1;
+    fn counted(&self, items: u64) -> bool {
+        let number = self.number.get() + items;
         self.number.set(number);
         number >= self.look_at.get() && self.look(number)
     }
@@ -123,17 +124,39 @@ impl<U> Emit<U> {
     #[inline]
     pub(crate) fn try_push(&mut self, item: U) -> Result<(), U> {
         let Some(edge) = &self.edge else { return Err(item) };
-        if self.gone || self.shared.is_stopping() {
+        if self.shared.is_stopping() {
             return Err(item);
         }
         edge.try_push(item)?;
-        let due = self.of.counted();
+        let due = self.of.counted(1);
         if edge.publish().is_err() {
             self.cut_off();
         } else if due {
             self.of.flush(&self.tx);
         }
         Ok(())
+    }
+
+    /// Sends what `items` gives by the shortest way, as long as that is open; gives how many it sent.
+    #[inline]
+    pub(crate) fn feed(&mut self, items: &mut impl Iterator<Item = U>) -> u64 {
+        let (Some(edge), of, shared) = (&self.edge, &*self.of, &*self.shared) else { return 0 };
+        let sender = edge.sender();
+        let mut fed = Fed { of, sender, from: sender.written(), due: false };
+        let mut left = of.look_at.get() - of.number.get();
+        let sent = sender.feed(items, || {
+            left -= 1;
+            left > 0 && !shared.is_stopping()
+        });
+        let count = fed.count();
+        let due = fed.due;
+        drop(fed);
+        if sent.is_err() {
+            self.cut_off();
+        } else if due {
+            self.of.flush(&self.tx);
+        }
+        count
     }
 
     pub(crate) fn push(&mut self, item: U) -> Result<(), Failure> {
@@ -147,7 +170,7 @@ impl<U> Emit<U> {
         if !matches!(went_on, Ok(Ok(()))) {
             return self.ended(went_on);
         }
-        if self.of.counted() || self.tx.journal.has_values() {
+        if self.of.counted(1) || self.tx.journal.has_values() {
             self.of.flush(&self.tx);
         }
         Ok(())
@@ -175,6 +198,7 @@ impl<U> Emit<U> {
             Ok(_) => self.cut_off(),
             Err(failure) => {
                 self.gone = true;
+                self.edge = None;
                 let Producer { name, stage, .. } = &*self.of;
                 let failed = FailedItem::new(name, self.of.emitted(), 1, &failure, Fate::Stopped);
                 self.shared.gave_up(*stage, failed);
@@ -186,6 +210,7 @@ impl<U> Emit<U> {
     #[cold]
     fn cut_off(&mut self) {
         self.gone = true;
+        self.edge = None;
         self.of.stats.abandoned(1);
         self.shared.gone();
     }
@@ -202,6 +227,29 @@ impl<U> Emit<U> {
         self.tx.flush();
         self.shared.settle(&self.tx.journal);
         finished
+    }
+}
+
+/// Counts what was fed, even if what gave the items panicked.
+struct Fed<'a, U> {
+    of: &'a Producer,
+    sender: &'a Sender<U>,
+    from: usize,
+    due: bool,
+}
+
+impl<U> Fed<'_, U> {
+    fn count(&mut self) -> u64 {
+        let written = self.sender.written();
+        let count = written.wrapping_sub(std::mem::replace(&mut self.from, written)) as u64;
+        self.due |= count > 0 && self.of.counted(count);
+        count
+    }
+}
+
+impl<U> Drop for Fed<'_, U> {
+    fn drop(&mut self) {
+        self.count();
     }
 }
 
