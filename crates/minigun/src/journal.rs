@@ -237,6 +237,15 @@ impl Journal {
         self.item.set(item);
     }
 
+    /// What `f` does is done before the attempt at the item that comes next.
+    #[inline]
+    pub(crate) fn aside<R>(&self, f: impl FnOnce() -> R) -> R {
+        let doing = self.doing.replace(Working::Nothing);
+        let outcome = f();
+        self.doing.set(doing);
+        outcome
+    }
+
     pub(crate) fn attempt_id(&self) -> Option<AttemptId> {
         match self.working() {
             Working::Item { item, attempt } => {

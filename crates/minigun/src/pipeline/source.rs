@@ -124,7 +124,8 @@ impl Pipeline {
                 out.run().stats(stage).expect(most as u64);
             }
             out.feed(&mut items);
-            while let Some(item) = items.next()
+            while !out.is_stopping()
+                && let Some(item) = items.next()
                 && out.try_emit(item).is_ok()
             {
                 out.feed(&mut items);

@@ -1,12 +1,14 @@
 //! What a producer emits: each item goes on at once, by itself.
 
 use std::cell::{Cell, RefCell};
+use std::iter::from_fn;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::attempt::Attempt;
 use super::edge::Edge;
-use super::sink::{Cx, MakeSink};
+use super::sink::{Broken, Cx, MakeSink};
 use super::tx::{Outlet, Tx};
 use crate::failure::{FailedItem, Failure, FailureKind, Fate};
 use crate::graph::StageId;
@@ -137,18 +139,30 @@ impl<U> Emit<U> {
         Ok(())
     }
 
-    /// Sends what `items` gives by the shortest way, as long as that is open; gives how many it sent.
+    /// Sends what `items` gives, as long as that is quickly done.
     #[inline]
-    pub(crate) fn feed(&mut self, items: &mut impl Iterator<Item = U>) -> u64 {
-        let (Some(edge), of, shared) = (&self.edge, &*self.of, &*self.shared) else { return 0 };
-        let sender = edge.sender();
+    pub(crate) fn feed(&mut self, items: &mut impl Iterator<Item = U>) -> Result<(), Failure> {
+        if self.gone || self.shared.is_stopping() {
+            return Ok(());
+        }
+        match self.edge.clone() {
+            Some(edge) => self.feed_edge(&edge, items),
+            None => return self.feed_steps(items),
+        }
+        Ok(())
+    }
+
+    /// By the shortest way.
+    #[inline]
+    fn feed_edge(&mut self, edge: &Edge<U>, items: &mut impl Iterator<Item = U>) {
+        let (of, shared, sender) = (&*self.of, &*self.shared, edge.sender());
         let mut fed = Fed { of, sender, from: sender.written(), due: false };
         let mut left = of.look_at.get() - of.number.get();
         let sent = sender.feed(items, || {
             left -= 1;
             left > 0 && !shared.is_stopping()
         });
-        let count = fed.count();
+        fed.count();
         let due = fed.due;
         drop(fed);
         if sent.is_err() {
@@ -156,7 +170,27 @@ impl<U> Emit<U> {
         } else if due {
             self.of.flush(&self.tx);
         }
-        count
+    }
+
+    /// Through the steps fused behind the producer.
+    fn feed_steps(&mut self, items: &mut impl Iterator<Item = U>) -> Result<(), Failure> {
+        let Some(attempt) = &mut self.attempt else { return Err(closed()) };
+        let (of, shared) = (&*self.of, &*self.shared);
+        let mut items = from_fn(|| if shared.is_stopping() { None } else { items.next() });
+        let (number, fed) = attempt.feed(&mut items, of.number.get(), &mut of.meter.borrow_mut());
+        // The meter was told of them.
+        of.number.set(number);
+        of.metered.set(number);
+        match fed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Broken::Due)) => {
+                self.of.flush(&self.tx);
+                Ok(())
+            }
+            Ok(Err(Broken::Stopped)) => self.ended(Ok(Err(Stopped))),
+            Ok(Err(Broken::Failed(failure))) => self.ended(Err(failure)),
+            Err(theirs) => resume_unwind(theirs),
+        }
     }
 
     pub(crate) fn push(&mut self, item: U) -> Result<(), Failure> {

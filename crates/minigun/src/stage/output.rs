@@ -100,13 +100,14 @@ impl<U> Output<U> {
         Ok(())
     }
 
-    /// Sends on what `items` gives, in a producer and while that needs no waiting; the rest has to be emitted.
+    /// Sends on what `items` gives, in a producer and as long as that is quickly done; the rest has to be emitted.
     #[inline]
     pub(crate) fn feed(&mut self, items: &mut impl Iterator<Item = U>) {
         if let Way::Producer(emit) = &mut self.way
             && self.failed.is_none()
+            && let Err(failure) = emit.feed(items)
         {
-            self.emitted += emit.feed(items);
+            self.fail(failure);
         }
     }
 

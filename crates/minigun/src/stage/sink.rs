@@ -31,12 +31,17 @@ pub(crate) trait Sink<T> {
     /// Here, and not where attempts are made, so that a step can have a loop of its own into which its closure is
     /// inlined: one call for a run of items instead of one for each.
     fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        self.feed(run, series)
+    }
+
+    /// As [`push_run`](Self::push_run), of what an iterator gives: each item is through before the next is asked for.
+    fn feed(&mut self, items: &mut dyn Iterator<Item = T>, series: &mut Series<'_>) -> Result<(), Broken> {
         let tx = series.tx;
         let attempt = |item| {
             self.push(item)?;
             tx.settle(|| self.settle())
         };
-        series.each(run, attempt, Tx::publish)
+        series.each(items, attempt, Tx::publish)
     }
 
     /// Waits for what `push` left in flight (nested threads), so that the attempt's outcome is known.
@@ -118,34 +123,35 @@ impl<'a> Series<'a> {
         Series { tx, run, meter, metered: first }
     }
 
-    /// Tries the items of a run, one after the other; what each made is published before the next one is looked at.
+    /// Tries items, one after the other; what each made is published before the next one is asked for.
     #[inline(always)]
     pub(super) fn each<T>(
         &mut self,
-        run: &mut Drain<'_, T>,
+        items: &mut (impl Iterator<Item = T> + ?Sized),
         mut attempt: impl FnMut(T) -> Result<(), Failure>,
         mut publish: impl FnMut(&Tx) -> Result<(), Stopped>,
     ) -> Result<(), Broken> {
         let tx = self.tx;
         let mut number = tx.journal.item();
-        loop {
-            // Until the meter is to be told there is nothing else to look at.
-            for item in run.by_ref().take(self.meter.left() as usize) {
-                attempt(item)?;
-                tx.journal.commit();
-                let published = publish(tx);
-                if tx.journal.is_used() {
-                    self.settle();
-                }
-                published?;
-                number += 1;
-                tx.journal.is_at(number);
+        // Until the meter is to be told there is nothing else to look at.
+        let mut left = self.meter.left();
+        while let Some(item) = items.next() {
+            attempt(item)?;
+            tx.journal.commit();
+            let published = publish(tx);
+            if tx.journal.is_used() {
+                self.settle();
             }
-            self.told()?;
-            if run.len() == 0 {
-                return Ok(());
+            published?;
+            number += 1;
+            tx.journal.is_at(number);
+            left -= 1;
+            if left == 0 {
+                self.told()?;
+                left = self.meter.left();
             }
         }
+        self.told()
     }
 
     /// As [`each`](Self::each), of attempts that nothing but this ends, and that recorded nothing.

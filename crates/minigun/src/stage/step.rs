@@ -181,6 +181,32 @@ impl<F, U> Step<F, U> {
         Ok(emitted)
     }
 
+    #[inline(always)]
+    fn each<T>(
+        &mut self,
+        items: &mut (impl Iterator<Item = T> + ?Sized),
+        series: &mut Series<'_>,
+    ) -> Result<(), Broken>
+    where
+        F: StepRun<T, U>,
+    {
+        let (cells, tx) = (Rc::clone(&self.cells), Rc::clone(&self.tx));
+        let journal = &*tx.journal;
+        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs: 0, nones: 0 };
+        let sole = self.out.edge().cloned().filter(|_| tx.has_sole_outlet());
+        let attempt = |item| {
+            let emitted = self.once(item)?;
+            tx.settle(|| self.out.settle())?;
+            booked.outs += emitted;
+            booked.nones += u64::from(emitted == 0);
+            Ok(())
+        };
+        series.each(items, attempt, |tx| match &sole {
+            Some(edge) => edge.publish(),
+            None => tx.publish(),
+        })
+    }
+
     /// Does what may emit though no item arrived.
     fn of_no_item(
         &mut self,
@@ -207,21 +233,11 @@ where
     }
 
     fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
-        let (cells, tx) = (Rc::clone(&self.cells), Rc::clone(&self.tx));
-        let journal = &*tx.journal;
-        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs: 0, nones: 0 };
-        let sole = self.out.edge().cloned().filter(|_| tx.has_sole_outlet());
-        let attempt = |item| {
-            let emitted = self.once(item)?;
-            tx.settle(|| self.out.settle())?;
-            booked.outs += emitted;
-            booked.nones += u64::from(emitted == 0);
-            Ok(())
-        };
-        series.each(run, attempt, |tx| match &sole {
-            Some(edge) => edge.publish(),
-            None => tx.publish(),
-        })
+        self.each(run, series)
+    }
+
+    fn feed(&mut self, items: &mut dyn Iterator<Item = T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        self.each(items, series)
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
