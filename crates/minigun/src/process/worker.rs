@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use minigun_os::{Pid, Socket, child, procfs};
+use minigun_os::{Interest, Pid, Socket, Watch, child, poll, procfs};
 
 use super::board::{Claims, Slabs};
 use super::frame::{self, Fields, FrameError, Kind, Reader};
@@ -160,7 +160,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
         'life: loop {
             if !reader.has_frame() {
                 let wait = meter::wait(Waits::ForInput);
-                let received = socket.read(reader.room())?;
+                let received = next_bytes(socket, reader.room())?;
                 drop(wait);
                 if received == 0 {
                     return Ok(CUT_OFF);
@@ -274,6 +274,18 @@ impl<T: Send + 'static> WorkerProgram<T> {
         }
         journal.commit();
         Ok(())
+    }
+}
+
+/// Waits for bytes. Not in a read: whoever waits in one is also woken when the other end has taken what was sent to it.
+fn next_bytes(socket: &Socket, room: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.try_read(room) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                poll(&mut [Watch::new(socket, Interest::Read)], None)?;
+            }
+            read => return read,
+        }
     }
 }
 
