@@ -170,20 +170,20 @@ impl<T: Send + 'static> Slot<'_, T> {
         !self.in_use
     }
 
-    /// The slot is awake: nobody goes in any more.
-    pub(super) fn shut_door(&mut self) {
+    /// The slot is awake: nobody goes in any more. Whether somebody did.
+    pub(super) fn shut_door(&mut self) -> bool {
         let mut door = self.desk.door.lock();
         self.in_use = matches!(*door, Door::InUse(_));
         if self.in_use {
             *door = Door::InUse(After::Nothing);
-            return;
+            return true;
         }
-        if let Door::Used(rest) = std::mem::take(&mut *door)
-            && let Some(link) = &mut self.link
-        {
+        let Door::Used(rest) = std::mem::take(&mut *door) else { return false };
+        if let Some(link) = &mut self.link {
             let rest = rest.filter(|rest| Arc::ptr_eq(&rest.socket, link.socket()));
             link.was_sent(rest.map(|rest| (rest.frame, rest.at)));
         }
+        true
     }
 
     /// Nobody is writing to the worker from the door.

@@ -21,6 +21,7 @@ use minigun_os::{Interest, Watch, poll};
 
 use super::Processes;
 use super::arrival::Arrival;
+use super::courtesy::Courtesy;
 use super::crew::{Desk, SlotCrew};
 use super::link::{Link, Stage};
 use super::pace::Pace;
@@ -125,6 +126,7 @@ pub(crate) struct Slot<'a, T> {
     read_all: bool,
     /// When it last looked somebody was writing to the worker, from its door.
     in_use: bool,
+    courtesy: Courtesy,
 }
 
 /// The slot cannot go on; the run has been failed.
@@ -175,6 +177,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             answered: false,
             read_all: false,
             in_use: false,
+            courtesy: Courtesy::default(),
         }
     }
 
@@ -343,7 +346,9 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             (polled, called)
         };
         self.read_all = false;
-        self.shut_door();
+        if self.shut_door() && self.answered {
+            self.courtesy.give_way();
+        }
         let cleared = if called { self.desk.event.clear().map(drop) } else { Ok(()) };
         self.desk.idle.store(false, Ordering::SeqCst);
         match polled.and_then(|ready| cleared.map(|()| ready)) {
