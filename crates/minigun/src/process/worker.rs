@@ -21,10 +21,10 @@ use crate::plan::hooks::ForkHook;
 use crate::plan::{Recycle, WorkerLimits};
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
-use crate::stage::exit::{Carrier, WireOut, codec_failure};
+use crate::stage::exit::{Carrier, WireOut};
 use crate::stage::sink::{Cx, MakeSink};
 use crate::stats;
-use crate::wire::WireFns;
+use crate::wire::{WireFns, codec_failure};
 use crate::working::Working;
 
 /// What every worker of a block runs, made before the fork.

@@ -16,12 +16,12 @@ use super::edge::check_held;
 use super::sink::{BoxSink, Broken, Cx, MakeSink, Series, Sink};
 use super::tx::Outlet;
 use crate::apart::{Extent, Lent, Place, Shelf};
+use crate::codec::Format;
 use crate::defaults;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::BlockId;
 use crate::queue::Stopped;
-use crate::wire::WireFns;
-use crate::{codec::CodecError, codec::Format};
+use crate::wire::{WireFns, codec_failure};
 
 /// How the outputs of a worker leave it, and the block whose exits that concerns.
 #[derive(Clone)]
@@ -129,11 +129,7 @@ impl<V: 'static> Arrivals for Outside<V> {
         };
         let decoded = &mut self.decoded;
         let outcome = guarded(|| {
-            for bytes in items {
-                let shelf = &mut self.shelf.borrow_mut();
-                decoded.push((wire.decode_apart)(format, bytes, shelf).map_err(codec_failure)?);
-            }
-            Ok(())
+            (wire.decode_run)(format, items, &mut self.shelf.borrow_mut(), decoded).map_err(codec_failure)
         });
         // What came before one that could not be decoded is sent on nonetheless.
         let mut run = decoded.drain(..);
@@ -283,8 +279,7 @@ impl<V> Sink<V> for WireSink<V> {
         buffer.extend_from_slice(&self.exit.to_le_bytes());
         buffer.extend_from_slice(&[0; 4]);
         let place = apart.lent.as_mut().map_or(Place::Nowhere, Place::Lent);
-        let encoded =
-            self.fns.encode_checked(self.out.format, &item, &mut buffer, place, &mut self.unchecked);
+        let encoded = (self.fns.encode)(self.out.format, &item, &mut buffer, place, &mut self.unchecked);
         let extents = match encoded {
             Ok(extents) => extents,
             Err(error) => {
@@ -305,12 +300,10 @@ impl<V> Sink<V> for WireSink<V> {
             ));
         }
         buffer[start + 2..start + 6].copy_from_slice(&(length as u32).to_le_bytes());
-        apart.runs.extend(extents.into_iter().map(|extent| (start, extent)));
-        apart.bytes = bytes;
+        if !extents.is_empty() {
+            apart.runs.extend(extents.into_iter().map(|extent| (start, extent)));
+            apart.bytes = bytes;
+        }
         Ok(())
     }
-}
-
-pub(crate) fn codec_failure(error: CodecError) -> Failure {
-    Failure::new(FailureKind::Codec, error)
 }

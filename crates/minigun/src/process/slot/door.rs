@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use minigun_os::{Event, Socket};
 
-use super::feed::{Encoding, FRAME_LIMIT, encode};
+use super::feed::FRAME_LIMIT;
 use super::{Slot, SlotBlock};
 use crate::process::frame::{self, Kind};
 use crate::process::link::Stage;
 use crate::process::protocol;
 use crate::queue::{Kept, Pop};
 use crate::stats::{StageStats, WorkerState, WorkerStats};
+use crate::wire::Encoded;
 
 /// A slot must have slept so long; about what it takes to wake it, a few times over.
 const REST: Duration = Duration::from_micros(50);
@@ -72,9 +73,12 @@ impl<T: Send + 'static> SlotBlock<T> {
         let head = protocol::begin_items(&mut out, first, 1);
         // The first items, which are checked, do not come this way.
         // Nor do long ones: there is no need for a place apart.
-        let (Encoding { ranges, .. }, encoded) = encode(self, None, &mut 0, &run, &mut out, FRAME_LIMIT);
+        let (mut encoded, format) = (Encoded::default(), self.settings.format);
+        let outcome =
+            (self.wire.encode_run)(format, &run, &mut out, None, (FRAME_LIMIT, &mut 0), &mut encoded);
+        let ranges = encoded.ranges;
         protocol::end_items(&mut out, head, ranges.len() as u32);
-        if encoded.is_err() || ranges.len() < run.len() || frame::seal(&mut out, start).is_err() {
+        if outcome.is_err() || ranges.len() < run.len() || frame::seal(&mut out, start).is_err() {
             drop(ledger);
             // The slot will find the same, and knows what to do then.
             let kept = run.into_iter().zip(first..);

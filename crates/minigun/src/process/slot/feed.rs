@@ -1,23 +1,19 @@
 //! Out: which items a worker gets, and the frame that carries them.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::results::Left;
-use super::{Slot, SlotBlock, Step};
-use crate::apart::{Extent, Place, Store};
-use crate::defaults::{HELD_BYTES, LARGEST_ITEM};
-use crate::failure::{Failure, FailureKind};
+use super::{Slot, Step};
+use crate::defaults::HELD_BYTES;
 use crate::process::crew::Again;
 use crate::process::frame::{self, Kind};
 use crate::process::ledger::Parcel;
 use crate::process::link::Stage;
 use crate::process::protocol;
 use crate::queue::{Kept, Pop};
-use crate::stage::attempt::guarded;
-use crate::stage::exit::codec_failure;
 use crate::stats::WorkerState;
+use crate::wire::Encoded;
 
 impl<T: Send + 'static> Slot<'_, T> {
     /// How many items may be sent to the worker now.
@@ -152,10 +148,17 @@ impl<T: Send + 'static> Slot<'_, T> {
             let mut items = items.into_iter();
             while items.len() > 0 && (out.len() + apart < FRAME_LIMIT || carried.len() + new == 0) {
                 let run = protocol::begin_items(&mut out, number, 1);
-                let (store, limit) = (self.store.as_ref(), FRAME_LIMIT.saturating_sub(apart));
-                let (encoding, outcome) =
-                    encode(self.block, store, &mut self.unchecked, items.as_slice(), &mut out, limit);
-                let Encoding { ranges, long, apart: more } = encoding;
+                let limit = (FRAME_LIMIT.saturating_sub(apart), &mut self.unchecked);
+                let mut now = Encoded::default();
+                let outcome = (self.block.wire.encode_run)(
+                    self.block.settings.format,
+                    items.as_slice(),
+                    &mut out,
+                    self.store.as_ref(),
+                    limit,
+                    &mut now,
+                );
+                let Encoded { ranges, long, apart: more } = now;
                 apart += more;
                 protocol::end_items(&mut out, run, ranges.len() as u32);
                 let of_run = items.by_ref().take(ranges.len());
@@ -225,63 +228,6 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         Ok(())
     }
-}
-
-/// Where encoded items stand.
-#[derive(Default)]
-pub(super) struct Encoding {
-    /// In the frame, one for each.
-    pub(super) ranges: Vec<Range<u32>>,
-    /// Which of them have long runs that stand elsewhere, and where.
-    pub(super) long: Vec<(usize, Vec<Extent>)>,
-    /// How many bytes those are together.
-    apart: usize,
-}
-
-/// Encodes items, each as a block, until one fails or there are `limit` bytes. So many as are `unchecked` are read once
-/// more.
-pub(super) fn encode<T>(
-    block: &SlotBlock<T>,
-    store: Option<&Arc<Store>>,
-    unchecked: &mut u32,
-    items: &[T],
-    out: &mut Vec<u8>,
-    limit: usize,
-) -> (Encoding, Result<(), Failure>) {
-    let (format, wire) = (block.settings.format, block.wire);
-    let (mut end, mut encoding) = (out.len(), Encoding::default());
-    encoding.ranges.reserve(items.len());
-    // The user's `Serialize`: if it panics, that is its item's failure.
-    let encoded = guarded(|| {
-        for item in items {
-            let start = out.len();
-            out.extend_from_slice(&[0; 4]);
-            let place = store.map_or(Place::Nowhere, Place::Store);
-            let extents = wire.encode_checked(format, item, out, place, unchecked).map_err(codec_failure)?;
-            let length = out.len() - start - 4;
-            let apart = extents.iter().map(Extent::length).sum::<usize>();
-            if length + apart > LARGEST_ITEM {
-                let text = format!(
-                    "the item is {} bytes long when encoded, more than the {LARGEST_ITEM} allowed",
-                    length + apart
-                );
-                return Err(Failure::new(FailureKind::Codec, text));
-            }
-            if !extents.is_empty() {
-                encoding.long.push((encoding.ranges.len(), extents));
-                encoding.apart += apart;
-            }
-            out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
-            end = out.len();
-            encoding.ranges.push(start as u32 + 4..end as u32);
-            if end + encoding.apart >= limit {
-                break;
-            }
-        }
-        Ok(())
-    });
-    out.truncate(end);
-    (encoding, encoded)
 }
 
 /// Encoded items beyond this many bytes go into the next frame.
