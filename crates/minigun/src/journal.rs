@@ -85,10 +85,9 @@ struct Count {
 /// remembers where it stood before, and success costs nothing.
 pub(crate) struct StepCells {
     pub(crate) stage: StageId,
-    ins: Cell<u64>,
-    outs: Cell<u64>,
-    /// Items of which nothing came.
-    nones: Cell<u64>,
+    /// Items in, items out, and of how many nothing came. In one piece, as they are read: the processor waits for a
+    /// piece that was written in parts.
+    now: Cell<(u64, u64, u64)>,
     /// The last attempt that came here, and the figures before it.
     reached_by: Cell<u64>,
     before: Cell<(u64, u64, u64)>,
@@ -118,13 +117,11 @@ impl StepCells {
     }
 
     fn now(&self) -> (u64, u64, u64) {
-        (self.ins.get(), self.outs.get(), self.nones.get())
+        self.now.get()
     }
 
-    fn set(&self, (ins, outs, nones): (u64, u64, u64)) {
-        self.ins.set(ins);
-        self.outs.set(outs);
-        self.nones.set(nones);
+    fn set(&self, now: (u64, u64, u64)) {
+        self.now.set(now);
     }
 }
 
@@ -232,9 +229,7 @@ impl Journal {
         }
         let cells = Rc::new(StepCells {
             stage,
-            ins: Cell::new(0),
-            outs: Cell::new(0),
-            nones: Cell::new(0),
+            now: Cell::default(),
             reached_by: Cell::new(0),
             before: Cell::new((0, 0, 0)),
         });
@@ -363,9 +358,10 @@ impl Journal {
     }
 
     /// Adds what was committed to entries that earlier calls filled.
+    #[inline]
     pub(crate) fn take_into(&self, entries: &mut Entries) {
         for (at, cells) in self.steps.borrow().iter().enumerate() {
-            let (ins, outs, nones) = (cells.ins.replace(0), cells.outs.replace(0), cells.nones.replace(0));
+            let (ins, outs, nones) = cells.now.take();
             match entries.steps.get_mut(at) {
                 // The usual case: the same journal filled the entries before.
                 Some((stage, all_ins, all_outs, all_nones)) if *stage == cells.stage => {
@@ -376,9 +372,16 @@ impl Journal {
                 _ => entries.steps.push((cells.stage, ins, outs, nones)),
             }
         }
-        let mut times = self.times.borrow_mut();
-        if !times.is_empty() {
-            times.drain(..).for_each(|(stage, timing)| entries.timed(stage, timing));
+        if self.used.get() || !self.times.borrow().is_empty() {
+            self.take_rest(entries);
+        }
+    }
+
+    /// What few attempts have.
+    #[cold]
+    fn take_rest(&self, entries: &mut Entries) {
+        for (stage, timing) in self.times.borrow_mut().drain(..) {
+            entries.timed(stage, timing);
         }
         if self.used.get() {
             for (key, count) in self.counts.borrow_mut().iter_mut() {

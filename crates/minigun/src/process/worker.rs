@@ -181,7 +181,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         let at = Working::Item { item: run.number, attempt: run.attempt };
                         run.number += 1;
                         run.count -= 1;
-                        let last = items.is_empty();
+                        let busy = !items.is_empty() || frame.more;
                         if claims.claim(index) {
                             if self.timed {
                                 claims.begin(Instant::now());
@@ -197,13 +197,13 @@ impl<T: Send + 'static> WorkerProgram<T> {
                                 claims.rest();
                             }
                             let due = meter.item();
-                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, !last)?;
+                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, busy)?;
                             if due {
                                 outbox.timed(self.stage, &mut meter);
                             }
                             term.served();
                         } else {
-                            outbox.passed(index + 1, !last)?;
+                            outbox.passed(index + 1, busy)?;
                         }
                         index += 1;
                         if term.is_over() {
@@ -216,8 +216,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
                             break 'life;
                         }
                     }
-                    outbox.timed(self.stage, &mut meter);
-                    outbox.flush()?;
+                    if !frame.more {
+                        outbox.timed(self.stage, &mut meter);
+                        outbox.flush()?;
+                    }
                 }
                 Kind::End => break,
                 _ => return Err(FrameError::Content("a frame that only workers send").into()),

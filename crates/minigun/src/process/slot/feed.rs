@@ -75,7 +75,10 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         let mut run = Vec::new();
         self.queue_due = None;
-        match self.block.queue.try_pop(&mut run, credit, self.block.crew.desks.len(), &self.desk.event) {
+        // To a worker at work no crumbs: with its next results the slot looks again.
+        let least = self.desk.ledger.lock().live() / 2;
+        let share = self.block.crew.desks.len();
+        match self.block.queue.try_pop(&mut run, (least, credit), share, &self.desk.event) {
             Pop::Run(first) => {
                 load.runs.push((first, run));
                 Ok(true)
