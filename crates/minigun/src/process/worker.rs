@@ -216,10 +216,8 @@ impl<T: Send + 'static> WorkerProgram<T> {
                             break 'life;
                         }
                     }
-                    if !frame.more {
-                        outbox.timed(self.stage, &mut meter);
-                        outbox.flush()?;
-                    }
+                    outbox.timed(self.stage, &mut meter);
+                    if frame.more { outbox.flush_full()? } else { outbox.flush()? }
                 }
                 Kind::End => break,
                 _ => return Err(FrameError::Content("a frame that only workers send").into()),
