@@ -1,6 +1,5 @@
 //! Items that can travel to and from worker processes.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -27,11 +26,11 @@ pub trait Wire: Serialize + DeserializeOwned + Send + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + Send + 'static> Wire for T {}
 
-/// Where encoded items stand.
+/// What became of items that were to be encoded.
 #[derive(Debug, Default)]
 pub(crate) struct Encoded {
-    /// In the output, one for each.
-    pub(crate) ranges: Vec<Range<u32>>,
+    /// So many stand in the output, a block for each.
+    pub(crate) count: u32,
     /// Which of them have long runs that stand elsewhere, and where.
     pub(crate) long: Vec<(usize, Vec<Extent>)>,
     /// How many bytes those are together.
@@ -116,7 +115,6 @@ fn encode_run<T: Wire>(
     encoded: &mut Encoded,
 ) -> Result<(), Failure> {
     let mut end = out.len();
-    encoded.ranges.reserve(items.len());
     // The user's `Serialize`: if it panics, that is its item's failure.
     let outcome = guarded(|| {
         for item in items {
@@ -130,12 +128,11 @@ fn encode_run<T: Wire>(
                     return Err(too_long(length + apart));
                 }
                 encoded.apart += apart;
-                encoded.long.push((encoded.ranges.len(), extents));
+                encoded.long.push((encoded.count as usize, extents));
             }
             out[end..end + 4].copy_from_slice(&(length as u32).to_le_bytes());
-            let start = end as u32 + 4;
             end = out.len();
-            encoded.ranges.push(start..end as u32);
+            encoded.count += 1;
             if end + encoded.apart >= limit {
                 break;
             }

@@ -273,15 +273,15 @@ impl Waiting {
 /// The sender's life: it sends what has waited long enough, and sleeps until that may be so. A worker that is quick
 /// sends its results itself before, and is neither called nor held up: only one that sat idle has to call.
 fn watch(mut waiting: BiasedGuest<Waiting>, bell: &Bell) {
-    let (bound, mut sleep) = (RESULT_WAIT.as_nanos() as u64, RESULT_WAIT);
+    let (bound, mut look_in) = (RESULT_WAIT.as_nanos() as u64, RESULT_WAIT);
     loop {
-        let _ = bell.wake.wait_for(&mut bell.rung.lock(), sleep);
-        sleep = RESULT_WAIT;
+        let _ = bell.wake.wait_for(&mut bell.rung.lock(), look_in);
+        look_in = RESULT_WAIT;
         let since = bell.since.load(Ordering::Relaxed);
         let waited = bell.now().saturating_sub(since);
         let stirred = bell.stirred.swap(false, Ordering::Relaxed);
         if since > 0 && waited < bound {
-            sleep = Duration::from_nanos(bound - waited);
+            look_in = Duration::from_nanos(bound - waited);
             continue;
         }
         if since == 0 && stirred {
@@ -289,7 +289,7 @@ fn watch(mut waiting: BiasedGuest<Waiting>, bell: &Bell) {
         }
         // A worker that is inside goes from one item to the next: none of its results waits behind a long one yet.
         let Some(mut waiting) = waiting.try_lock() else {
-            sleep = RESULT_WAIT / 8;
+            look_in = RESULT_WAIT / 8;
             continue;
         };
         if waiting.at_risk && bell.since.load(Ordering::Relaxed) == since {

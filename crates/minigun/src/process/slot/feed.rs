@@ -8,7 +8,7 @@ use super::{Slot, Step};
 use crate::defaults::HELD_BYTES;
 use crate::process::crew::Again;
 use crate::process::frame::{self, Kind};
-use crate::process::ledger::Parcel;
+use crate::process::ledger::{self, Parcel};
 use crate::process::link::Stage;
 use crate::process::protocol;
 use crate::queue::{Kept, Pop};
@@ -151,6 +151,7 @@ impl<T: Send + 'static> Slot<'_, T> {
             let mut items = items.into_iter();
             while items.len() > 0 && (out.len() + apart < FRAME_LIMIT || carried.len() + new == 0) {
                 let run = protocol::begin_items(&mut out, number, 1);
+                let blocks = out.len();
                 let limit = (FRAME_LIMIT.saturating_sub(apart), &mut self.unchecked);
                 let mut now = Encoded::default();
                 let outcome = (self.block.wire.encode_run)(
@@ -161,18 +162,17 @@ impl<T: Send + 'static> Slot<'_, T> {
                     limit,
                     &mut now,
                 );
-                let Encoded { ranges, long, apart: more } = now;
+                let Encoded { count, long, apart: more } = now;
                 apart += more;
-                protocol::end_items(&mut out, run, ranges.len() as u32);
-                let of_run = items.by_ref().take(ranges.len());
+                protocol::end_items(&mut out, run, count);
+                let of_run = items.by_ref().take(count as usize);
                 // Items that nobody will want are dropped here.
                 let kept: Vec<T> = of_run.filter(|_| self.block.keeps_items).collect();
-                let next = number + ranges.len() as u64;
-                new += ranges.len();
-                if !ranges.is_empty() {
-                    encoded.push((number, ranges, kept, long));
+                if count > 0 {
+                    encoded.push((number, count, blocks..out.len(), kept, long));
                 }
-                number = next;
+                new += count as usize;
+                number += u64::from(count);
                 if let Err(failure) = outcome
                     && let Some(item) = items.next()
                 {
@@ -193,14 +193,13 @@ impl<T: Send + 'static> Slot<'_, T> {
         for (parcel, range) in carried {
             ledger.add(parcel.moved(&frame, range));
         }
-        for (number, ranges, kept, long) in encoded {
+        for (number, count, blocks, kept, long) in encoded {
             if kept.is_empty() && long.is_empty() {
-                ledger.add_new(&frame, number, &ranges);
+                ledger.add_new(&frame, number, count, blocks);
                 continue;
             }
             let (mut kept, mut long) = (kept.into_iter(), long.into_iter().peekable());
-            for (at, range) in ranges.into_iter().enumerate() {
-                let range = range.start as usize..range.end as usize;
+            for (at, range) in ledger::blocks(&frame, blocks.start).take(count as usize).enumerate() {
                 let parcel = Parcel::new(&frame, range, number + at as u64, kept.next());
                 let extents = long.next_if(|(of, _)| *of == at).map(|(_, extents)| extents);
                 ledger.add(parcel.with(extents.unwrap_or_default()));
