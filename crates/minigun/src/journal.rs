@@ -85,12 +85,27 @@ struct Count {
 /// remembers where it stood before, and success costs nothing.
 pub(crate) struct StepCells {
     pub(crate) stage: StageId,
-    /// Items in, items out, and of how many nothing came. In one piece, as they are read: the processor waits for a
-    /// piece that was written in parts.
-    now: Cell<(u64, u64, u64)>,
-    /// The last attempt that came here, and the figures before it.
+    /// Items in, items out, and of how many nothing came. Not side by side, or they would be read in one piece that was
+    /// just written in parts, for which the processor waits.
+    ins: Figure,
+    outs: Figure,
+    nones: Figure,
+    /// The last attempt that came here.
     reached_by: Cell<u64>,
-    before: Cell<(u64, u64, u64)>,
+}
+
+#[derive(Default)]
+struct Figure {
+    now: Cell<u64>,
+    /// What it was before the attempt that came here last.
+    before: Cell<u64>,
+}
+
+impl Figure {
+    #[inline]
+    fn add(&self, n: u64) {
+        self.now.set(self.now.get() + n);
+    }
 }
 
 impl StepCells {
@@ -100,11 +115,13 @@ impl StepCells {
         if !STATISTICS {
             return;
         }
-        let (before, attempt) = (self.now(), journal.attempt.get());
+        let attempt = journal.attempt.get();
         if self.reached_by.replace(attempt) != attempt {
-            self.before.set(before);
+            for figure in [&self.ins, &self.outs, &self.nones] {
+                figure.before.set(figure.now.get());
+            }
         }
-        self.set((before.0 + ins, before.1 + outs, before.2 + nones));
+        self.book(ins, outs, nones);
     }
 
     /// Adds what is committed already, outside of any attempt that came here.
@@ -112,16 +129,26 @@ impl StepCells {
         if !STATISTICS {
             return;
         }
-        let now = self.now();
-        self.set((now.0 + ins, now.1 + outs, now.2 + nones));
+        self.ins.add(ins);
+        self.outs.add(outs);
+        self.nones.add(nones);
     }
 
     fn now(&self) -> (u64, u64, u64) {
-        self.now.get()
+        (self.ins.now.get(), self.outs.now.get(), self.nones.now.get())
     }
 
-    fn set(&self, now: (u64, u64, u64)) {
-        self.now.set(now);
+    fn set(&self, (ins, outs, nones): (u64, u64, u64)) {
+        self.ins.now.set(ins);
+        self.outs.now.set(outs);
+        self.nones.now.set(nones);
+    }
+
+    /// The running attempt goes.
+    fn undo(&self) {
+        for figure in [&self.ins, &self.outs, &self.nones] {
+            figure.now.set(figure.before.get());
+        }
     }
 }
 
@@ -229,9 +256,10 @@ impl Journal {
         }
         let cells = Rc::new(StepCells {
             stage,
-            now: Cell::default(),
+            ins: Figure::default(),
+            outs: Figure::default(),
+            nones: Figure::default(),
             reached_by: Cell::new(0),
-            before: Cell::new((0, 0, 0)),
         });
         steps.push(Rc::clone(&cells));
         cells
@@ -294,7 +322,7 @@ impl Journal {
     pub(crate) fn undo(&self) {
         let attempt = self.next_attempt();
         for cells in self.steps.borrow().iter().filter(|cells| cells.reached_by.get() == attempt) {
-            cells.set(cells.before.get());
+            cells.undo();
         }
         if self.used.get() {
             self.counts.borrow_mut().values_mut().for_each(|count| count.pending = 0);
@@ -361,7 +389,7 @@ impl Journal {
     #[inline]
     pub(crate) fn take_into(&self, entries: &mut Entries) {
         for (at, cells) in self.steps.borrow().iter().enumerate() {
-            let (ins, outs, nones) = cells.now.take();
+            let (ins, outs, nones) = (cells.ins.now.take(), cells.outs.now.take(), cells.nones.now.take());
             match entries.steps.get_mut(at) {
                 // The usual case: the same journal filled the entries before.
                 Some((stage, all_ins, all_outs, all_nones)) if *stage == cells.stage => {

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
-    Visitor, value::U32Deserializer,
+    self, Deserialize, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor, value::U32Deserializer,
 };
 
 /// Why bytes are not read. One pointer wide: it stands in the result of every step.
@@ -386,6 +386,12 @@ impl<'de> SeqAccess<'de> for Parts<'_, 'de> {
     #[inline]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         if self.has_more() { seed.deserialize(&mut *self.decoder).map(Some) } else { Ok(None) }
+    }
+
+    /// Where the fields of a struct are asked for one by one: as with `varint`, no call for each.
+    #[inline(always)]
+    fn next_element<E: Deserialize<'de>>(&mut self) -> Result<Option<E>, Fault> {
+        if self.has_more() { E::deserialize(&mut *self.decoder).map(Some) } else { Ok(None) }
     }
 
     fn size_hint(&self) -> Option<usize> {
