@@ -1,5 +1,6 @@
 //! A rate holds items back, asleep, until their time, a stop or a kill. By count: the rates here are so low that
 //! nothing but the burst could pass in the life of a test.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod common;
 
