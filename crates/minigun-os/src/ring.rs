@@ -38,8 +38,8 @@ pub struct RingWriter<T> {
     /// Everything before was written. At or behind the tail.
     written: Cell<usize>,
     published: Cell<usize>,
-    /// The head when it was last looked at: there is at least as much room as it says.
-    head: Cell<usize>,
+    /// Up to here it may write. Never more than a ring's length ahead of the head.
+    until: Cell<usize>,
     /// The ring's, at hand.
     slots: *mut T,
     mask: usize,
@@ -59,9 +59,9 @@ pub fn ring<T>(capacity: usize) -> (RingWriter<T>, RingReader<T>) {
     let slots = (0..capacity.max(1).next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit()));
     let [head, tail] = [0, 0].map(|at| Position(AtomicUsize::new(at)));
     let ring = Arc::new(Ring { slots: slots.collect(), head, tail });
-    let [written, published, head] = [0, 0, 0].map(Cell::new);
+    let [written, published, until] = [0, 0, 0].map(Cell::new);
     let (slots, mask) = (ring.slot(0), ring.slots.len() - 1);
-    (RingWriter { ring: Arc::clone(&ring), written, published, head, slots, mask }, RingReader { ring })
+    (RingWriter { ring: Arc::clone(&ring), written, published, until, slots, mask }, RingReader { ring })
 }
 
 impl<T> Ring<T> {
@@ -75,29 +75,64 @@ impl<T> Ring<T> {
 }
 
 impl<T> RingWriter<T> {
-    /// Writes an item that the reader does not see before [`publish`](Self::publish). If there is no room, the item
-    /// comes back.
+    /// Writes an item that the reader does not see before [`publish`](Self::publish). If no room was
+    /// [granted](Self::grant) for it, the item comes back.
     #[inline]
     pub fn write(&self, item: T) -> Result<(), T> {
         let written = self.written.get();
-        if written.wrapping_sub(self.head.get()) > self.mask && self.is_full() {
+        if written == self.until.get() {
             return Err(item);
         }
         // SAFETY:
-        // 1. `written` is at or behind the tail and less than a ring's length ahead of the head: the slot is the
-        //    writer's, and holds nothing that would have to be dropped.
-        // 2. The acquire load of the head ordered the reader's last access to the slot before this one.
+        // 1. `written` is at or behind the tail and, before `until`, less than a ring's length ahead of the head: the
+        //    slot is the writer's, and holds nothing that would have to be dropped.
+        // 2. The acquire load of the head in `room` ordered the reader's last access to the slot before this one.
         // 3. The masked index is within the slots, one behind the other from the first.
         unsafe { self.slots.add(written & self.mask).write(item) };
         self.written.set(written.wrapping_add(1));
         Ok(())
     }
 
-    /// Whether an item would come back.
+    /// Lets so many more items be written, or as many as there is room for; gives their number. What was granted before
+    /// and not used is granted no more.
     #[cold]
-    pub fn is_full(&self) -> bool {
-        self.head.set(self.ring.head.0.load(Ordering::Acquire));
-        self.written.get().wrapping_sub(self.head.get()) > self.mask
+    pub fn grant(&self, most: usize) -> usize {
+        let granted = most.min(self.room());
+        self.until.set(self.written.get().wrapping_add(granted));
+        granted
+    }
+
+    /// For how many items there is room.
+    pub fn room(&self) -> usize {
+        let head = self.ring.head.0.load(Ordering::Acquire);
+        self.mask + 1 - self.written.get().wrapping_sub(head)
+    }
+
+    /// Writes what `items` gives, each published before the next one is asked for, as long as there is an item and granted
+    /// room, and `goes_on` says so after each.
+    ///
+    /// # Panics
+    ///
+    /// If `items` itself writes here.
+    #[inline]
+    pub fn feed(&self, items: &mut impl Iterator<Item = T>, mut goes_on: impl FnMut() -> bool) {
+        // Kept at hand: the next item need not wait for what was stored for the last one.
+        let (mut written, until) = (self.written.get(), self.until.get());
+        while written != until
+            && let Some(item) = items.next()
+        {
+            assert!(self.written.get() == written, "the ring is being written to already");
+            // SAFETY: as in `write`; nothing was written since `written` was looked at, and where the head is now, there is
+            // no less room than when `until` was granted.
+            unsafe { self.slots.add(written & self.mask).write(item) };
+            written = written.wrapping_add(1);
+            self.written.set(written);
+            self.published.set(written);
+            self.ring.tail.0.store(written, Ordering::Release);
+            if !goes_on() {
+                break;
+            }
+        }
     }
 
     /// How many items were written and not published.

@@ -44,14 +44,21 @@ fn it_does_what_two_queues_do() {
         let room = capacity.next_power_of_two();
         // Behind each other: what the reader sees, and what was written and not published.
         let (mut seen, mut written) = (VecDeque::new(), VecDeque::new());
+        let mut granted = 0;
         for n in 0..400 {
-            match chance.below(5) {
+            match chance.below(6) {
                 0 | 1 => {
                     let taken = writer.write(Alive::new(n, &alive)).is_ok();
-                    assert_eq!(taken, seen.len() + written.len() < room, "seed {seed}");
+                    assert_eq!(taken, granted > 0, "seed {seed}");
                     if taken {
                         written.push_back(n);
+                        granted -= 1;
                     }
+                }
+                5 => {
+                    let most = chance.below(6) as usize;
+                    granted = most.min(room - seen.len() - written.len());
+                    assert_eq!(writer.grant(most), granted, "seed {seed}");
                 }
                 2 => {
                     writer.publish();
@@ -60,6 +67,8 @@ fn it_does_what_two_queues_do() {
                 3 => {
                     let keep = chance.below(4) as usize;
                     writer.take_back(keep);
+                    // Into the room of what was taken back others may be written.
+                    granted += written.len().saturating_sub(keep);
                     written.truncate(keep);
                 }
                 _ => {
@@ -71,7 +80,7 @@ fn it_does_what_two_queues_do() {
                 }
             }
             assert_eq!((reader.len(), writer.unpublished()), (seen.len(), written.len()), "seed {seed}");
-            assert_eq!(writer.is_full(), seen.len() + written.len() == room);
+            assert_eq!(writer.room(), room - seen.len() - written.len());
             assert_eq!(alive.load(Ordering::Relaxed), (seen.len() + written.len()) as i64, "seed {seed}");
         }
         // In either order nothing is left.
@@ -89,6 +98,49 @@ fn it_does_what_two_queues_do() {
 }
 
 #[test]
+fn what_is_fed_is_seen_before_the_next_is_asked_for() {
+    let alive = Arc::new(AtomicI64::new(0));
+    let (writer, mut reader) = ring(8);
+    assert_eq!(writer.grant(6), 6);
+    let mut asked = 0;
+    let mut items = (0..).map(|n| {
+        asked += 1;
+        assert_eq!(reader.len() as u64, n, "the ones before are there");
+        Alive::new(n, &alive)
+    });
+    writer.feed(&mut items.by_ref().take(2), || true);
+    let mut more = 3;
+    writer.feed(&mut items, || {
+        more -= 1;
+        more > 0
+    });
+    writer.feed(&mut items, || true);
+    writer.feed(&mut items, || true);
+    drop(items);
+    assert_eq!((asked, writer.written(), writer.unpublished()), (6, 6, 0), "as far as was granted");
+    let mut got = Vec::new();
+    reader.take(&mut got, 10);
+    assert!(got.drain(..).map(|item| item.0).eq(0..6));
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn who_writes_while_feeding_is_told_so_and_nothing_is_lost_twice() {
+    let alive = Arc::new(AtomicI64::new(0));
+    let (writer, reader) = ring(8);
+    writer.grant(8);
+    let mut items = (0..3).map(|n| {
+        assert!(n < 1 || writer.write(Alive::new(9, &alive)).is_ok());
+        Alive::new(n, &alive)
+    });
+    let fed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.feed(&mut items, || true)));
+    assert!(fed.is_err());
+    assert_eq!((reader.len(), writer.unpublished(), alive.load(Ordering::Relaxed)), (1, 1, 2));
+    drop((writer, reader));
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn from_thread_to_thread_everything_arrives_once_and_in_order() {
     const ITEMS: u64 = 200_000;
     for capacity in [1, 2, 64] {
@@ -99,7 +151,9 @@ fn from_thread_to_thread_everything_arrives_once_and_in_order() {
                 while let Err(back) = writer.write(item) {
                     item = back;
                     writer.publish();
-                    thread::yield_now();
+                    if writer.grant(usize::MAX) == 0 {
+                        thread::yield_now();
+                    }
                 }
                 // Now and then more than one is published at once.
                 if n % 3 != 0 {

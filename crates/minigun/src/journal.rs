@@ -23,9 +23,11 @@ pub(crate) struct Journal {
     run: u64,
     /// Whose items its worker runs: the outermost block, or the stage outside any.
     stage: Arc<str>,
-    working: Cell<Working>,
-    /// Counts the attempts, from 1.
-    attempt: Cell<u64>,
+    /// What its worker does; of which item, if of one, says `item`.
+    doing: Cell<Working>,
+    item: Cell<u64>,
+    /// Tells attempts at items of one number apart.
+    turn: Cell<u64>,
     steps: RefCell<Vec<Rc<StepCells>>>,
     counts: RefCell<BTreeMap<u32, Count>>,
     collected: RefCell<BTreeMap<u32, Box<dyn Values>>>,
@@ -90,7 +92,7 @@ pub(crate) struct StepCells {
     /// Items of which nothing came.
     nones: Cell<u64>,
     /// The last attempt that came here, and the figures before it.
-    reached_by: Cell<u64>,
+    reached_by: Cell<(u64, u64)>,
     before: Cell<(u64, u64, u64)>,
 }
 
@@ -101,7 +103,7 @@ impl StepCells {
         if !STATISTICS {
             return;
         }
-        let (before, attempt) = (self.now(), journal.attempt.get());
+        let (before, attempt) = (self.now(), journal.attempt());
         if self.reached_by.replace(attempt) != attempt {
             self.before.set(before);
         }
@@ -184,8 +186,9 @@ impl Journal {
             pipeline,
             run,
             stage,
-            working: Cell::default(),
-            attempt: Cell::new(1),
+            doing: Cell::default(),
+            item: Cell::default(),
+            turn: Cell::new(1),
             steps: RefCell::default(),
             counts: RefCell::default(),
             collected: RefCell::default(),
@@ -206,17 +209,45 @@ impl Journal {
     }
 
     pub(crate) fn working(&self) -> Working {
-        self.working.get()
+        match self.doing.get() {
+            Working::Item { attempt, .. } => Working::Item { item: self.item.get(), attempt },
+            other => other,
+        }
     }
 
     /// Says what the worker does from now on.
     #[inline]
     pub(crate) fn works_at(&self, working: Working) {
-        self.working.set(working);
+        self.doing.set(working);
+        self.turn.set(self.turn.get() + 1);
+        if let Working::Item { item, .. } = working {
+            self.item.set(item);
+        }
+    }
+
+    /// The number of the item at which the worker works, or worked last.
+    #[inline]
+    pub(crate) fn item(&self) -> u64 {
+        self.item.get()
+    }
+
+    /// It is at this item now, in the same way.
+    #[inline]
+    pub(crate) fn is_at(&self, item: u64) {
+        self.item.set(item);
+    }
+
+    /// What `f` does is done before the attempt at the item that comes next.
+    #[inline]
+    pub(crate) fn aside<R>(&self, f: impl FnOnce() -> R) -> R {
+        let doing = self.doing.replace(Working::Nothing);
+        let outcome = f();
+        self.doing.set(doing);
+        outcome
     }
 
     pub(crate) fn attempt_id(&self) -> Option<AttemptId> {
-        match self.working.get() {
+        match self.working() {
             Working::Item { item, attempt } => {
                 Some(AttemptId { run: self.run, stage: Arc::clone(&self.stage), item, attempt })
             }
@@ -235,7 +266,7 @@ impl Journal {
             ins: Cell::new(0),
             outs: Cell::new(0),
             nones: Cell::new(0),
-            reached_by: Cell::new(0),
+            reached_by: Cell::new((0, 0)),
             before: Cell::new((0, 0, 0)),
         });
         steps.push(Rc::clone(&cells));
@@ -297,7 +328,8 @@ impl Journal {
     }
 
     pub(crate) fn undo(&self) {
-        let attempt = self.next_attempt();
+        let attempt = self.attempt();
+        self.turn.set(attempt.1 + 1);
         for cells in self.steps.borrow().iter().filter(|cells| cells.reached_by.get() == attempt) {
             cells.set(cells.before.get());
         }
@@ -313,18 +345,15 @@ impl Journal {
     /// must come before the next attempt when any were collected ([`has_values`](Self::has_values)).
     #[inline]
     pub(crate) fn commit(&self) {
-        self.next_attempt();
         if self.used.get() {
             self.commit_used();
         }
     }
 
-    /// Gives the number of the attempt that is over now.
+    /// What tells the running attempt from those before it.
     #[inline]
-    fn next_attempt(&self) -> u64 {
-        let attempt = self.attempt.get();
-        self.attempt.set(attempt + 1);
-        attempt
+    fn attempt(&self) -> (u64, u64) {
+        (self.item.get(), self.turn.get())
     }
 
     #[cold]
@@ -336,6 +365,12 @@ impl Journal {
         for (path, id) in self.appended.borrow_mut().drain(..) {
             add_appended(&mut standing, path, [id]);
         }
+    }
+
+    /// Whether anything was ever counted, collected or appended here.
+    #[inline]
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.get()
     }
 
     /// Whether the last commit collected values that must be taken before the next attempt.

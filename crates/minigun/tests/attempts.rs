@@ -247,3 +247,11 @@ fn a_run_in_a_closure_of_another_has_numbers_of_its_own() {
         assert_eq!(p.run().unwrap().take(out), (0..3).map(|n| (n, vec![0, 1])).collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn what_an_iterator_does_is_before_the_attempt_at_its_item() {
+    let p = Pipeline::new("iterator");
+    let items = (0..1000u64).inspect(|_| assert_eq!(attempt(), None));
+    let out = p.source("in", items).map("light", |n| (n, here().item, here().attempt)).collect("out");
+    assert!(p.run().unwrap().take(out).into_iter().eq((0..1000).map(|n| (n, n, 1))));
+}

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use common::{Marks, error_of, everywhere, sorted, told, within};
 use minigun::{FailureKind, Fate, Pipeline, merge};
@@ -66,6 +66,36 @@ fn an_iterator_that_panics_ends_the_run() {
         let (stage, item, _, cause, _) = told(error_of(p));
         assert_eq!((stage.as_str(), item), ("broken", 3));
         assert!(cause.contains("number three"), "{cause}");
+    });
+}
+
+#[test]
+fn an_iterator_that_panics_before_light_steps_is_blamed_itself_and_what_it_gave_arrives() {
+    within("iterator", || {
+        let p = Pipeline::new("iterator");
+        let items = (0..5).inspect(|n| assert!(*n != 3, "number three"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sees = Arc::clone(&seen);
+        p.source("broken", items).map("light", move |n| sees.lock().unwrap().push(n)).discard();
+        let (stage, item, _, cause, _) = told(error_of(p));
+        assert_eq!((stage.as_str(), item), ("broken", 3));
+        assert!(cause.contains("number three"), "{cause}");
+        assert_eq!(*seen.lock().unwrap(), [0, 1, 2]);
+    });
+}
+
+#[test]
+fn a_light_step_that_fails_behind_an_iterator_is_blamed_with_the_number_of_its_item() {
+    within("step", || {
+        let p = Pipeline::new("step");
+        let asked = Arc::new(Mutex::new(0));
+        let asks = Arc::clone(&asked);
+        let items = (0..5).inspect(move |_| *asks.lock().unwrap() += 1);
+        p.source("in", items).map("light", |n| assert!(n != 3, "number three")).discard();
+        let (stage, item, _, cause, kind) = told(error_of(p));
+        assert_eq!((stage.as_str(), item, kind), ("light", 3, FailureKind::Panic));
+        assert!(cause.contains("number three"), "{cause}");
+        assert_eq!(*asked.lock().unwrap(), 4, "no more is asked for");
     });
 }
 

@@ -7,41 +7,59 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 
 use common::{EXECUTORS, Event, Marks, everywhere, sorted, under, within};
-use minigun::{Backoff, Error, Executor, Pipeline, inline, threads};
+use minigun::{Backoff, Error, Executor, Flow, Pipeline, inline, threads};
 
 /// One item in three hours.
 const SLOW: f64 = 0.0001;
 const BURST: u32 = 3;
 const ITEMS: u32 = 20;
 
+/// Which items were begun.
+#[derive(Clone)]
+struct Begun {
+    marks: Arc<Marks>,
+    event: Arc<Event>,
+}
+
+impl Begun {
+    fn see(&self, n: u32) -> u32 {
+        self.marks.add(n);
+        self.event.set();
+        n
+    }
+}
+
+/// All items go into `limited` together; it sees them where they are begun. Gives those that were begun when the burst was
+/// and the source had ended; then a stop lets the rest go on.
+fn begun_before_a_stop(limited: impl FnOnce(Flow<u32>, Begun) -> Flow<u32>) -> Vec<String> {
+    let p = Pipeline::new("stop");
+    let begun = Begun { marks: Marks::new(), event: Event::new() };
+    let (tell_end, source_ended) = mpsc::channel();
+    let items = p
+        .producer("in", move |out| {
+            (0..ITEMS).for_each(|n| out.emit(n));
+            tell_end.send(()).ok();
+        })
+        // The source has a thread of its own, whose items a stop does not abandon.
+        .processor("pass", |n, out| out.emit(n));
+    let out = limited(items, begun.clone()).collect("out");
+    let running = p.start().unwrap();
+    (0..BURST).for_each(|_| begun.event.take());
+    source_ended.recv().unwrap();
+    let before = begun.marks.lines();
+    running.stop();
+    assert_eq!(sorted(running.join().unwrap().take(out)), sorted(0..ITEMS));
+    before
+}
+
 #[test]
 fn no_more_than_the_burst_is_begun_and_a_stop_lets_the_rest_go_on() {
     everywhere(|executor| {
-        let p = Pipeline::new("stop");
-        let (marks, begun) = (Marks::new(), Event::new());
-        let (seen, last) = (Arc::clone(&marks), Arc::clone(&begun));
-        let (tell_end, source_ended) = mpsc::channel();
-        let out = p
-            .producer("in", move |out| {
-                (0..ITEMS).for_each(|n| out.emit(n));
-                tell_end.send(()).ok();
-            })
-            // The source has a thread of its own, whose items a stop does not abandon.
-            .processor("pass", |n, out| out.emit(n))
-            .on(executor.place().rate(SLOW, BURST), move |s| {
-                s.map("limited", move |n| {
-                    marks.add(n);
-                    begun.set();
-                    n
-                })
-            })
-            .collect("out");
-        let running = p.start().unwrap();
-        (0..BURST).for_each(|_| last.take());
-        source_ended.recv().unwrap();
-        assert_eq!(seen.lines().len(), BURST as usize, "under {executor}");
-        running.stop();
-        assert_eq!(sorted(running.join().unwrap().take(out)), sorted(0..ITEMS), "under {executor}");
+        let before = begun_before_a_stop(|items, begun| {
+            let place = executor.place().rate(SLOW, BURST);
+            items.on(place, move |s| s.map("limited", move |n| begun.see(n)))
+        });
+        assert_eq!(before.len(), BURST as usize, "under {executor}");
     });
 }
 
@@ -49,38 +67,18 @@ fn no_more_than_the_burst_is_begun_and_a_stop_lets_the_rest_go_on() {
 #[test]
 fn a_block_by_key_keeps_one_rate_with_all_its_workers() {
     under(&EXECUTORS[..5], |executor| {
-        let p = Pipeline::new("keyed");
-        let (marks, begun) = (Marks::new(), Event::new());
-        let (seen, last) = (Arc::clone(&marks), Arc::clone(&begun));
-        let (tell_end, source_ended) = mpsc::channel();
-        let out = p
-            .producer("in", move |out| {
-                (0..ITEMS).for_each(|n| out.emit(n));
-                tell_end.send(()).ok();
+        let before = begun_before_a_stop(|items, begun| {
+            let place = executor.place().rate(SLOW, BURST).by_key(|n: &u32| n % 7);
+            items.on(place.retry(2, Backoff::none()), move |s| {
+                s.try_map("limited", move |n| match (begun.see(n), minigun::attempt()) {
+                    // The second attempt waits for its lane's next item at most, not for the rate.
+                    (10.., Some(at)) if at.attempt == 1 => Err("at first".into()),
+                    (n, _) => Ok(n),
+                })
             })
-            .processor("pass", |n, out| out.emit(n))
-            .on(
-                executor.place().rate(SLOW, BURST).by_key(|n: &u32| n % 7).retry(2, Backoff::none()),
-                move |s| {
-                    s.try_map("limited", move |n| {
-                        marks.add(n);
-                        begun.set();
-                        match minigun::attempt() {
-                            // The second attempt waits for its lane's next item at most, not for the rate.
-                            Some(at) if at.attempt == 1 && n >= 10 => Err("at first".into()),
-                            _ => Ok(n),
-                        }
-                    })
-                },
-            )
-            .collect("out");
-        let running = p.start().unwrap();
-        (0..BURST).for_each(|_| last.take());
-        source_ended.recv().unwrap();
-        let begun: BTreeSet<_> = seen.lines().into_iter().collect();
-        assert_eq!(begun.len(), BURST as usize, "under {executor}");
-        running.stop();
-        assert_eq!(sorted(running.join().unwrap().take(out)), sorted(0..ITEMS), "under {executor}");
+        });
+        let before: BTreeSet<_> = before.into_iter().collect();
+        assert_eq!(before.len(), BURST as usize, "under {executor}");
     });
 }
 
@@ -124,17 +122,9 @@ fn at_any_rate_every_item_passes_once() {
 fn steps_and_nested_blocks_wait_in_their_worker() {
     for nested in ["step", "inline", "threads"] {
         within(nested, move || {
-            let p = Pipeline::new("nested");
-            let (marks, begun) = (Marks::new(), Event::new());
-            let (seen, last) = (Arc::clone(&marks), Arc::clone(&begun));
-            let see = move |n: u32| {
-                marks.add(n);
-                begun.set();
-                n
-            };
-            let out = p
-                .source("in", [(0..ITEMS).collect::<Vec<_>>()])
-                .on(Executor::Processes(1), move |s| {
+            let before = begun_before_a_stop(|items, begun| {
+                let see = move |n| begun.see(n);
+                items.batch(ITEMS as usize).on(Executor::Processes(1), move |s| {
                     let s = s.unbatch();
                     match nested {
                         "step" => s.rate(SLOW, BURST).map("limited", see),
@@ -142,12 +132,8 @@ fn steps_and_nested_blocks_wait_in_their_worker() {
                         _ => s.on(threads(2).rate(SLOW, BURST), |s| s.map("limited", see)),
                     }
                 })
-                .collect("out");
-            let running = p.start().unwrap();
-            (0..BURST).for_each(|_| last.take());
-            assert_eq!(seen.lines().len(), BURST as usize);
-            running.stop();
-            assert_eq!(sorted(running.join().unwrap().take(out)), sorted(0..ITEMS));
+            });
+            assert_eq!(before.len(), BURST as usize);
         });
     }
 }

@@ -116,17 +116,19 @@ impl Pipeline {
         I: IntoIterator<Item: Send + 'static>,
     {
         self.produce(name, (), move |out, (), stage| {
-            let items = make().into_iter();
+            let mut items = make().into_iter().fuse();
             // How much there is to do, for whoever looks at the run.
             if let (least, Some(most)) = items.size_hint()
                 && least == most
             {
                 out.run().stats(stage).expect(most as u64);
             }
-            for item in items {
-                if out.try_emit(item).is_err() {
-                    break;
-                }
+            out.feed(&mut items);
+            while !out.is_stopping()
+                && let Some(item) = items.next()
+                && out.try_emit(item).is_ok()
+            {
+                out.feed(&mut items);
             }
             Ok(())
         })

@@ -126,11 +126,9 @@ impl Arrival {
                 continue;
             }
             let Some(exit) = self.exits.get_mut(usize::from(exit)) else { return Err(NO_EXIT) };
-            let tx = &*self.cx.tx;
-            let mut series = Series { tx, run: shared, meter: &mut *meter, number };
+            let mut series = Series::new(&self.cx.tx, shared, meter, number);
             let outcome = guarded(|| Ok(exit.run(format, &run, &mut series)));
-            number = series.number;
-            tx.journal.works_at(Working::Nothing);
+            number = series.reached();
             match outcome.unwrap_or_else(|failure| Err(failure.into())) {
                 Ok(()) => {}
                 Err(Broken::Failed(failure)) => return Ok((number, Err(self.undone(failure).into()))),
@@ -154,13 +152,9 @@ impl Arrival {
             }
         }
         // Threads nested behind an exit may still be at it: the item is not through before they are.
-        let unsettled = self.cx.tx.is_unsettled();
-        for exit in self.exits.iter_mut().filter(|_| unsettled) {
-            if let Err(failure) = guarded(|| exit.settle()) {
-                return Ok(Err(self.undone(failure)));
-            }
-        }
-        Ok(Ok(()))
+        let (exits, tx) = (&mut self.exits, &self.cx.tx);
+        let settled = tx.settle(|| exits.iter_mut().try_for_each(|exit| guarded(|| exit.settle())));
+        Ok(settled.map_err(|failure| self.undone(failure)))
     }
 
     /// Opens the slot's way to the dead letters of its block.

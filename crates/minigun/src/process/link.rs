@@ -50,7 +50,10 @@ pub(crate) enum Stage {
 
 /// What a look at the socket brought.
 pub(crate) enum Input {
-    Some,
+    /// Bytes; `all` that there were then.
+    Some {
+        all: bool,
+    },
     Nothing,
     End,
 }
@@ -93,9 +96,11 @@ impl Link {
         self.heard = Instant::now();
     }
 
-    /// Somebody else sent a frame while nothing was outgoing; the rest of it may be left, from a place on.
+    /// Somebody else sent a frame before anything that is outgoing; the rest of it may be left, from a place on.
     pub(crate) fn was_sent(&mut self, rest: Option<(Arc<Vec<u8>>, usize)>) {
-        self.outgoing.extend(rest);
+        if let Some(rest) = rest {
+            self.outgoing.push_front(rest);
+        }
         self.heard = Instant::now();
     }
 
@@ -188,13 +193,15 @@ impl Link {
     pub(crate) fn receive(&mut self) -> Input {
         let over = self.process.has_ended();
         loop {
-            match self.process.socket().try_read(self.reader.room()) {
+            let room = self.reader.room();
+            let size = room.len();
+            match self.process.socket().try_read(room) {
                 Ok(0) => return Input::End,
                 Ok(count) => {
                     self.reader.received(count);
                     self.received += count as u64;
                     self.heard = Instant::now();
-                    return Input::Some;
+                    return Input::Some { all: count < size };
                 }
                 // A worker that died with unread input: the rest of what it sent comes after this error.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}

@@ -11,10 +11,12 @@
 //! | `limits`, `term` | what a worker may use, and its stop for a debugger; how long it serves |
 //! | `stderr`, `speaker`, `cause` | what workers print, and who is told; why one died |
 //! | `slot`, `crew`, `link`, `pace`, `arrival` | the program's side of one worker, and what slots share |
+//! | `courtesy` | giving way to others before calling somebody |
 
 mod arrival;
 mod board;
 mod cause;
+mod courtesy;
 mod crew;
 mod frame;
 #[cfg(fuzzing)]

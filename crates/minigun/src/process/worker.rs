@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use minigun_os::{Pid, Socket, child, procfs};
+use minigun_os::{Interest, Pid, Socket, Watch, child, poll, procfs};
 
 use super::board::{Claims, Slabs};
+use super::courtesy::Courtesy;
 use super::frame::{self, Fields, FrameError, Kind, Reader};
 use super::limits;
 use super::outbox::{Lost, Outbox};
@@ -169,10 +170,11 @@ impl<T: Send + 'static> WorkerProgram<T> {
         let mut outbox = Outbox::new(socket);
         let mut term = Term::new(self.recycle);
         let mut meter = Meter::new(attempt.cx.run.clock(), None);
+        let mut courtesy = Courtesy::default();
         'life: loop {
             if !reader.has_frame() {
                 let wait = meter::wait(Waits::ForInput);
-                let received = socket.read(reader.room())?;
+                let received = next_bytes(socket, reader.room())?;
                 drop(wait);
                 if received == 0 {
                     return Ok(CUT_OFF);
@@ -185,6 +187,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
                 Kind::Items => {
                     let (mut index, mut items) = (frame.number, Fields(frame.payload));
                     let mut run = ItemRun::default();
+                    let first = index;
                     while run.count > 0 || !items.is_empty() {
                         if run.count == 0 {
                             run = protocol::next_items(&mut items)?;
@@ -229,6 +232,9 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         }
                     }
                     outbox.timed(self.stage, &mut meter);
+                    if index == first + 1 && !self.fresh {
+                        courtesy.give_way();
+                    }
                     outbox.flush()?;
                 }
                 Kind::End => break,
@@ -284,6 +290,18 @@ impl<T: Send + 'static> WorkerProgram<T> {
         }
         journal.commit();
         Ok(())
+    }
+}
+
+/// Waits for bytes. Not in a read: whoever waits in one is also woken when the other end has taken what was sent to it.
+fn next_bytes(socket: &Socket, room: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match socket.try_read(room) {
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                poll(&mut [Watch::new(socket, Interest::Read)], None)?;
+            }
+            read => return read,
+        }
     }
 }
 

@@ -219,14 +219,15 @@ impl<T> Queue<T> {
         loop {
             let max = max.min(state.ready().div_ceil(share.max(1)));
             match self.take(&mut state, run, max) {
-                Pop::Empty(_) if !announced => {
+                // It stands among those to be called since the last time, and whoever publishes knows.
+                Pop::Empty(due) if announced || self.is_announced(&state, event) => return Pop::Empty(due),
+                Pop::Empty(_) => {
                     if !state.events.iter().any(|e| Arc::ptr_eq(e, event)) {
                         state.events.push(Arc::clone(event));
                     }
                     self.announce();
                     announced = true;
                 }
-                Pop::Empty(due) => return Pop::Empty(due),
                 got => {
                     // It is awake: what comes next may be for another.
                     state.events.retain(|other| !Arc::ptr_eq(other, event));
@@ -241,6 +242,12 @@ impl<T> Queue<T> {
     fn announce(&self) {
         self.attention.store(true, Ordering::Relaxed);
         minigun_os::heavy_fence();
+    }
+
+    /// Whether this event will be set by whoever publishes. The attention stays from an announcement on as long as an
+    /// event waits: a publisher that did not see it was over before that, and what it brought has been seen.
+    fn is_announced(&self, state: &State<T>, event: &Arc<Event>) -> bool {
+        self.attention.load(Ordering::Relaxed) && state.events.iter().any(|other| Arc::ptr_eq(other, event))
     }
 
     /// Whether somebody still has to be called.

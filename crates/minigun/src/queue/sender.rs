@@ -73,20 +73,27 @@ impl<T> Sender<T> {
 
     /// Puts an item behind those not published yet; gives it back if there is no room now.
     pub(crate) fn write(&self, item: T) -> Result<(), T> {
-        if self.credit() == 0 && !self.reserve() {
-            return Err(item);
-        }
+        self.lane.write(item).or_else(|item| if self.grant() { self.lane.write(item) } else { Err(item) })
+    }
+
+    /// As [`write`](Self::write), but only into room that is at hand.
+    #[inline]
+    pub(crate) fn try_write(&self, item: T) -> Result<(), T> {
         self.lane.write(item)
     }
 
-    /// As [`write`](Self::write), but only into room that this sender has already.
-    #[inline]
-    pub(crate) fn try_write(&self, item: T) -> Result<(), T> {
-        if self.credit() == 0 { Err(item) } else { self.lane.write(item) }
+    /// Has more room at hand, if there is any.
+    #[cold]
+    fn grant(&self) -> bool {
+        (self.credit() > 0 || self.reserve()) && self.lane.grant(self.credit()) > 0
     }
 
-    /// For how many items there is room that this sender has already.
-    #[inline]
+    /// No room is at hand from now on, until something is [written](Self::write).
+    pub(crate) fn shut(&self) {
+        self.lane.grant(0);
+    }
+
+    /// For how many items there is room in the queue that this sender has taken already.
     fn credit(&self) -> usize {
         self.until.get().wrapping_sub(self.lane.written())
     }
@@ -96,7 +103,6 @@ impl<T> Sender<T> {
     }
 
     /// Takes some room ahead.
-    #[cold]
     fn reserve(&self) -> bool {
         let (most, behind) = (self.ahead().max(1) as isize, self.behind());
         let taken = self.queue.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| {
@@ -133,6 +139,7 @@ impl<T> Sender<T> {
         if credit > self.ahead() {
             let state = self.queue.state.lock();
             self.set_credit(0);
+            self.shut();
             self.queue.room.fetch_add(credit as isize, Ordering::Relaxed);
             if state.blocked > 0 {
                 self.queue.not_full.notify_all();
@@ -151,6 +158,30 @@ impl<T> Sender<T> {
         self.lane.publish();
         self.light.fence();
         if self.queue.attention.load(Ordering::Relaxed) { self.call() } else { Ok(()) }
+    }
+
+    /// Sends what `items` gives, each by itself, as long as there is an item and room at hand, nobody has to be called,
+    /// and `goes_on` says so. The rest has to be sent otherwise.
+    #[inline]
+    pub(crate) fn feed(
+        &self,
+        items: &mut impl Iterator<Item = T>,
+        mut goes_on: impl FnMut() -> bool,
+    ) -> Result<(), Stopped> {
+        if self.joined.is_some() {
+            return Ok(());
+        }
+        let attention = &self.queue.attention;
+        self.lane.feed(items, || {
+            self.light.fence();
+            !attention.load(Ordering::Relaxed) && goes_on()
+        });
+        if attention.load(Ordering::Relaxed) { self.call() } else { Ok(()) }
+    }
+
+    /// How many items were ever written and not taken back; it wraps around.
+    pub(crate) fn written(&self) -> usize {
+        self.lane.written()
     }
 
     /// Items are in flight before a consumer can see them.
@@ -218,7 +249,7 @@ impl<T> Sender<T> {
 
     fn has_room(&self) -> bool {
         let room = self.credit() > 0 || self.queue.room.load(Ordering::Relaxed) > self.behind();
-        room && !self.lane.is_full()
+        room && self.lane.room() > 0
     }
 
     fn wait_for_room(&self) -> Result<(), Stopped> {

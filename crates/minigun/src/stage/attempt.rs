@@ -1,8 +1,11 @@
 //! Attempts at items: each runs through the worker's sinks as one transaction, and a panic is an error.
 
 use std::any::Any;
+use std::cell::Cell;
+use std::iter::from_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::thread;
 use std::time::Instant;
 use std::vec::Drain;
 
@@ -59,7 +62,7 @@ impl<T> Attempt<T> {
             begun = true;
             tx.journal.works_at(at);
             head.push(item)?;
-            if tx.is_unsettled() { head.settle() } else { Ok(()) }
+            tx.settle(|| head.settle())
         }));
         tx.journal.works_at(Working::Nothing);
         match outcome {
@@ -99,7 +102,7 @@ impl<T> Attempt<T> {
         self.mend()?;
         self.caught(|head, tx| {
             head.push(item)?;
-            if tx.is_unsettled() { head.settle() } else { Ok(()) }
+            tx.settle(|| head.settle())
         })
     }
 
@@ -126,17 +129,51 @@ impl<T> Attempt<T> {
             drop(run.next());
             return (first, Err(failure.into()));
         }
+        let (number, outcome) = self.series(first, meter, |head, series| head.push_run(run, series));
+        (number, self.outcome(outcome))
+    }
+
+    /// As [`run_all`](Self::run_all), of what an iterator gives, until it has no more. A panic of the iterator is none of
+    /// an attempt, and is given back.
+    pub(crate) fn feed(
+        &mut self,
+        items: &mut impl Iterator<Item = T>,
+        first: u64,
+        meter: &mut Meter,
+    ) -> (u64, thread::Result<Result<(), Broken>>) {
+        let (asking, journal) = (Cell::new(false), Rc::clone(&self.cx.tx.journal));
+        let mut items = from_fn(|| {
+            asking.set(true);
+            let item = journal.aside(|| items.next());
+            asking.set(false);
+            item
+        });
+        let (number, outcome) = self.series(first, meter, |head, series| head.feed(&mut items, series));
+        match outcome {
+            Err(payload) if asking.get() => (number, Err(payload)),
+            outcome => (number, Ok(self.outcome(outcome))),
+        }
+    }
+
+    fn series(
+        &mut self,
+        first: u64,
+        meter: &mut Meter,
+        run: impl FnOnce(&mut BoxSink<T>, &mut Series<'_>) -> Result<(), Broken>,
+    ) -> (u64, thread::Result<Result<(), Broken>>) {
         let (head, cx) = (&mut self.head, &self.cx);
-        let mut series = Series { tx: &cx.tx, run: &cx.run, meter, number: first };
-        let outcome = catch_unwind(AssertUnwindSafe(|| head.push_run(run, &mut series)));
-        let number = series.number;
-        self.cx.tx.journal.works_at(Working::Nothing);
-        let outcome = match outcome {
+        let mut series = Series::new(&cx.tx, &cx.run, meter, first);
+        let outcome = catch_unwind(AssertUnwindSafe(|| run(head, &mut series)));
+        (series.reached(), outcome)
+    }
+
+    /// What fails is undone.
+    fn outcome(&mut self, outcome: thread::Result<Result<(), Broken>>) -> Result<(), Broken> {
+        match outcome {
             Ok(Err(Broken::Failed(failure))) => Err(self.failed(failure).into()),
             Ok(other) => other,
             Err(payload) => Err(self.panicked(payload).into()),
-        };
-        (number, outcome)
+        }
     }
 
     /// After a panic the steps are made anew.

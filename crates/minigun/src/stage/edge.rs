@@ -41,7 +41,13 @@ impl<T> Edge<T> {
     /// Puts the item into the lane, if there is room at hand.
     #[inline]
     pub(crate) fn try_push(&self, item: T) -> Result<(), T> {
-        if self.behind.get() { Err(item) } else { self.sender.try_write(item) }
+        self.sender.try_write(item)
+    }
+
+    /// The way in, for whoever has nothing to hold back.
+    #[inline]
+    pub(crate) fn sender(&self) -> &Sender<T> {
+        &self.sender
     }
 
     pub(crate) fn push(&self, item: T) -> Result<(), Failure> {
@@ -60,6 +66,8 @@ impl<T> Edge<T> {
         check_held(self.sender.unpublished() + held.len())?;
         held.push_back(item);
         self.behind.set(true);
+        // What comes next goes behind it.
+        self.sender.shut();
         Ok(())
     }
 }
@@ -79,7 +87,7 @@ impl<T> Sink<T> for EdgeSink<T> {
             }
             count += 1;
         }
-        series.commit_all(count, || self.0.publish())
+        series.all(count, || self.0.publish())
     }
 
     fn edge(&self) -> Option<Rc<Edge<T>>> {

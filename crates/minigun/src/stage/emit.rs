@@ -1,17 +1,19 @@
 //! What a producer emits: each item goes on at once, by itself.
 
 use std::cell::{Cell, RefCell};
+use std::iter::from_fn;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::attempt::Attempt;
 use super::edge::Edge;
-use super::sink::{Cx, MakeSink};
+use super::sink::{Broken, Cx, MakeSink};
 use super::tx::{Outlet, Tx};
 use crate::failure::{FailedItem, Failure, FailureKind, Fate};
 use crate::graph::StageId;
 use crate::meter::Meter;
-use crate::queue::Stopped;
+use crate::queue::{Sender, Stopped};
 use crate::shared::Shared;
 use crate::stats::{StageStats, WorkerStats};
 use crate::working::Working;
@@ -19,7 +21,8 @@ use crate::working::Working;
 /// The way of a producer's items: each is an attempt of its own at the light steps fused behind the producer.
 pub(crate) struct Emit<U> {
     attempt: Option<Attempt<U>>,
-    /// Where the items go, if no step is fused behind the producer: no user code, so nothing to attempt.
+    /// Where the items go, if no step is fused behind the producer (no user code, so nothing to attempt), and as long as
+    /// they do.
     edge: Option<Rc<Edge<U>>>,
     tx: Rc<Tx>,
     shared: Arc<Shared>,
@@ -71,10 +74,10 @@ impl Producer {
         self.number.get()
     }
 
-    /// An item went on. Says whether it is time to bring the figures up to date.
+    /// So many items went on. Says whether it is time to bring the figures up to date.
     #[inline]
-    fn counted(&self) -> bool {
-        let number = self.number.get() + 1;
+    fn counted(&self, items: u64) -> bool {
+        let number = self.number.get() + items;
         self.number.set(number);
         number >= self.look_at.get() && self.look(number)
     }
@@ -123,17 +126,71 @@ impl<U> Emit<U> {
     #[inline]
     pub(crate) fn try_push(&mut self, item: U) -> Result<(), U> {
         let Some(edge) = &self.edge else { return Err(item) };
-        if self.gone || self.shared.is_stopping() {
+        if self.shared.is_stopping() {
             return Err(item);
         }
         edge.try_push(item)?;
-        let due = self.of.counted();
+        let due = self.of.counted(1);
         if edge.publish().is_err() {
             self.cut_off();
         } else if due {
             self.of.flush(&self.tx);
         }
         Ok(())
+    }
+
+    /// Sends what `items` gives, as long as that is quickly done.
+    #[inline]
+    pub(crate) fn feed(&mut self, items: &mut impl Iterator<Item = U>) -> Result<(), Failure> {
+        if self.gone || self.shared.is_stopping() {
+            return Ok(());
+        }
+        match self.edge.clone() {
+            Some(edge) => self.feed_edge(&edge, items),
+            None => return self.feed_steps(items),
+        }
+        Ok(())
+    }
+
+    /// By the shortest way.
+    #[inline]
+    fn feed_edge(&mut self, edge: &Edge<U>, items: &mut impl Iterator<Item = U>) {
+        let (of, shared, sender) = (&*self.of, &*self.shared, edge.sender());
+        let mut fed = Fed { of, sender, from: sender.written(), due: false };
+        let mut left = of.look_at.get() - of.number.get();
+        let sent = sender.feed(items, || {
+            left -= 1;
+            left > 0 && !shared.is_stopping()
+        });
+        fed.count();
+        let due = fed.due;
+        drop(fed);
+        if sent.is_err() {
+            self.cut_off();
+        } else if due {
+            self.of.flush(&self.tx);
+        }
+    }
+
+    /// Through the steps fused behind the producer.
+    fn feed_steps(&mut self, items: &mut impl Iterator<Item = U>) -> Result<(), Failure> {
+        let Some(attempt) = &mut self.attempt else { return Err(closed()) };
+        let (of, shared) = (&*self.of, &*self.shared);
+        let mut items = from_fn(|| if shared.is_stopping() { None } else { items.next() });
+        let (number, fed) = attempt.feed(&mut items, of.number.get(), &mut of.meter.borrow_mut());
+        // The meter was told of them.
+        of.number.set(number);
+        of.metered.set(number);
+        match fed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Broken::Due)) => {
+                self.of.flush(&self.tx);
+                Ok(())
+            }
+            Ok(Err(Broken::Stopped)) => self.ended(Ok(Err(Stopped))),
+            Ok(Err(Broken::Failed(failure))) => self.ended(Err(failure)),
+            Err(theirs) => resume_unwind(theirs),
+        }
     }
 
     pub(crate) fn push(&mut self, item: U) -> Result<(), Failure> {
@@ -147,7 +204,7 @@ impl<U> Emit<U> {
         if !matches!(went_on, Ok(Ok(()))) {
             return self.ended(went_on);
         }
-        if self.of.counted() || self.tx.journal.has_values() {
+        if self.of.counted(1) || self.tx.journal.has_values() {
             self.of.flush(&self.tx);
         }
         Ok(())
@@ -175,6 +232,7 @@ impl<U> Emit<U> {
             Ok(_) => self.cut_off(),
             Err(failure) => {
                 self.gone = true;
+                self.edge = None;
                 let Producer { name, stage, .. } = &*self.of;
                 let failed = FailedItem::new(name, self.of.emitted(), 1, &failure, Fate::Stopped);
                 self.shared.gave_up(*stage, failed);
@@ -186,6 +244,7 @@ impl<U> Emit<U> {
     #[cold]
     fn cut_off(&mut self) {
         self.gone = true;
+        self.edge = None;
         self.of.stats.abandoned(1);
         self.shared.gone();
     }
@@ -202,6 +261,29 @@ impl<U> Emit<U> {
         self.tx.flush();
         self.shared.settle(&self.tx.journal);
         finished
+    }
+}
+
+/// Counts what was fed, even if what gave the items panicked.
+struct Fed<'a, U> {
+    of: &'a Producer,
+    sender: &'a Sender<U>,
+    from: usize,
+    due: bool,
+}
+
+impl<U> Fed<'_, U> {
+    fn count(&mut self) -> u64 {
+        let written = self.sender.written();
+        let count = written.wrapping_sub(std::mem::replace(&mut self.from, written)) as u64;
+        self.due |= count > 0 && self.of.counted(count);
+        count
+    }
+}
+
+impl<U> Drop for Fed<'_, U> {
+    fn drop(&mut self) {
+        self.count();
     }
 }
 

@@ -100,6 +100,17 @@ impl<U> Output<U> {
         Ok(())
     }
 
+    /// Sends on what `items` gives, in a producer and as long as that is quickly done; the rest has to be emitted.
+    #[inline]
+    pub(crate) fn feed(&mut self, items: &mut impl Iterator<Item = U>) {
+        if let Way::Producer(emit) = &mut self.way
+            && self.failed.is_none()
+            && let Err(failure) = emit.feed(items)
+        {
+            self.fail(failure);
+        }
+    }
+
     /// As [`emit`](Self::emit), but says whether the item went on.
     pub(crate) fn try_send(&mut self, item: U) -> Result<(), ()> {
         let before = self.emitted;
@@ -118,6 +129,10 @@ impl<U> Output<U> {
     }
 
     #[inline]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     pub(crate) fn take_failure(&mut self) -> Option<Failure> {
         self.failed.take()
     }
@@ -156,8 +171,11 @@ impl<U> Output<U> {
 
 impl<U> Extend<U> for Output<U> {
     fn extend<I: IntoIterator<Item = U>>(&mut self, items: I) {
-        for item in items {
+        let mut items = items.into_iter().fuse();
+        self.feed(&mut items);
+        while let Some(item) = items.next() {
             self.emit(item);
+            self.feed(&mut items);
         }
     }
 }

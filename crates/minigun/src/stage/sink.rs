@@ -31,15 +31,17 @@ pub(crate) trait Sink<T> {
     /// Here, and not where attempts are made, so that a step can have a loop of its own into which its closure is
     /// inlined: one call for a run of items instead of one for each.
     fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
-        for item in run {
-            series.begin();
+        self.feed(run, series)
+    }
+
+    /// As [`push_run`](Self::push_run), of what an iterator gives: each item is through before the next is asked for.
+    fn feed(&mut self, items: &mut dyn Iterator<Item = T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        let tx = series.tx;
+        let attempt = |item| {
             self.push(item)?;
-            if series.tx.is_unsettled() {
-                self.settle()?;
-            }
-            series.commit(Tx::publish)?;
-        }
-        Ok(())
+            tx.settle(|| self.settle())
+        };
+        series.each(items, attempt, Tx::publish)
     }
 
     /// Waits for what `push` left in flight (nested threads), so that the attempt's outcome is known.
@@ -81,12 +83,15 @@ pub(crate) trait Sink<T> {
 }
 
 /// First attempts at items with consecutive numbers.
+///
+/// The number of the one that comes next, or of the one at which it broke off, is kept by the journal, which has to know
+/// it at any moment: whatever ended the series, [`reached`](Self::reached) says how far it came.
 pub(crate) struct Series<'a> {
-    pub(crate) tx: &'a Tx,
-    pub(crate) run: &'a Shared,
-    pub(crate) meter: &'a mut Meter,
-    /// The number of the item that comes next, or of the one at which it broke off.
-    pub(crate) number: u64,
+    tx: &'a Tx,
+    run: &'a Shared,
+    meter: &'a mut Meter,
+    /// Up to here the meter was told.
+    metered: u64,
 }
 
 /// Why a series broke off.
@@ -111,32 +116,77 @@ impl From<Failure> for Broken {
     }
 }
 
-impl Series<'_> {
-    #[inline]
-    pub(super) fn begin(&self) {
-        self.tx.journal.works_at(Working::at(self.number, 0));
+impl<'a> Series<'a> {
+    /// The first item has this number.
+    pub(crate) fn new(tx: &'a Tx, run: &'a Shared, meter: &'a mut Meter, first: u64) -> Self {
+        tx.journal.works_at(Working::at(first, 0));
+        Series { tx, run, meter, metered: first }
     }
 
-    #[inline]
-    pub(super) fn commit(&mut self, publish: impl FnOnce(&Tx) -> Result<(), Stopped>) -> Result<(), Broken> {
-        let published = self.tx.commit_by(|| publish(self.tx));
+    /// Tries items, one after the other; what each made is published before the next one is asked for.
+    #[inline(always)]
+    pub(super) fn each<T>(
+        &mut self,
+        items: &mut (impl Iterator<Item = T> + ?Sized),
+        mut attempt: impl FnMut(T) -> Result<(), Failure>,
+        mut publish: impl FnMut(&Tx) -> Result<(), Stopped>,
+    ) -> Result<(), Broken> {
+        let tx = self.tx;
+        let mut number = tx.journal.item();
+        // Until the meter is to be told there is nothing else to look at.
+        let mut left = self.meter.left();
+        while let Some(item) = items.next() {
+            attempt(item)?;
+            tx.journal.commit();
+            let published = publish(tx);
+            if tx.journal.is_used() {
+                self.settle();
+            }
+            published?;
+            number += 1;
+            tx.journal.is_at(number);
+            left -= 1;
+            if left == 0 {
+                self.told()?;
+                left = self.meter.left();
+            }
+        }
+        self.told()
+    }
+
+    /// As [`each`](Self::each), of attempts that nothing but this ends, and that recorded nothing.
+    pub(super) fn all(
+        &mut self,
+        count: u64,
+        publish: impl FnOnce() -> Result<(), Stopped>,
+    ) -> Result<(), Broken> {
+        self.tx.journal.commit();
+        publish()?;
+        self.tx.journal.is_at(self.tx.journal.item() + count);
+        self.told()
+    }
+
+    #[cold]
+    fn settle(&self) {
         if self.tx.journal.has_values() {
             self.run.settle(&self.tx.journal);
         }
-        published?;
-        self.number += 1;
-        if self.meter.item() { Err(Broken::Due) } else { Ok(()) }
     }
 
-    /// As [`commit`](Self::commit), of attempts that nothing but this ends, and that recorded nothing.
-    pub(crate) fn commit_all(
-        &mut self,
-        count: u32,
-        publish: impl FnOnce() -> Result<(), Stopped>,
-    ) -> Result<(), Broken> {
-        self.tx.commit_by(publish)?;
-        self.number += u64::from(count);
-        if self.meter.items(count) { Err(Broken::Due) } else { Ok(()) }
+    /// The meter knows of the items that are over.
+    fn told(&mut self) -> Result<(), Broken> {
+        let reached = self.tx.journal.item();
+        let items = reached - std::mem::replace(&mut self.metered, reached);
+        if self.meter.items(items as u32) { Err(Broken::Due) } else { Ok(()) }
+    }
+
+    /// The series is over, however it ended: gives the number of the item that comes next, or of the one at which it
+    /// broke off.
+    pub(crate) fn reached(mut self) -> u64 {
+        // That it is time to tell what was measured is found again when the next item is over.
+        let _ = self.told();
+        self.tx.journal.works_at(Working::Nothing);
+        self.metered
     }
 }
 

@@ -11,7 +11,7 @@ use super::sink::{BoxSink, Broken, Cx, Point, Series, Sink};
 use super::tx::{Outlet, Tx};
 use crate::failure::Failure;
 use crate::graph::StageId;
-use crate::journal::StepCells;
+use crate::journal::{Journal, StepCells};
 use crate::working::Working;
 
 /// What a step does with an item: a closure, or something that must be told of the end.
@@ -55,7 +55,7 @@ impl<T, U, F> StepRun<T, U> for F
 where
     F: FnMut(T, &mut Output<U>) -> Result<(), Failure>,
 {
-    #[inline]
+    #[inline(always)]
     fn run(&mut self, item: T, out: &mut Output<U>) -> Result<(), Failure> {
         self(item, out)
     }
@@ -145,14 +145,15 @@ impl Drop for Blame<'_> {
 /// of this is ever undone.
 struct Booked<'a> {
     cells: &'a StepCells,
-    ins: u64,
+    journal: &'a Journal,
+    first: u64,
     outs: u64,
     nones: u64,
 }
 
 impl Drop for Booked<'_> {
     fn drop(&mut self) {
-        self.cells.book(self.ins, self.outs, self.nones);
+        self.cells.book(self.journal.item() - self.first, self.outs, self.nones);
     }
 }
 
@@ -163,18 +164,60 @@ impl<F, U> Step<F, U> {
     where
         F: StepRun<T, U>,
     {
+        self.out.emitted = 0;
         let blame = Blame { tx: &self.tx, name: &self.name };
         let outcome = self.run.run(item, &mut self.out);
         std::mem::forget(blame);
-        let emitted = std::mem::take(&mut self.out.emitted) + self.run.emitted();
+        let emitted = self.out.emitted + self.run.emitted();
         // A step behind that failed is nearer to the cause than what this closure made of it.
-        if let Some(failure) = self.out.take_failure() {
+        if self.out.has_failed()
+            && let Some(failure) = self.out.take_failure()
+        {
             return Err(failure);
         }
         if let Err(failure) = outcome {
             return Err(failure.at(&self.name));
         }
         Ok(emitted)
+    }
+
+    #[inline(always)]
+    fn each<T>(
+        &mut self,
+        items: &mut (impl Iterator<Item = T> + ?Sized),
+        series: &mut Series<'_>,
+    ) -> Result<(), Broken>
+    where
+        F: StepRun<T, U>,
+    {
+        let (cells, tx) = (Rc::clone(&self.cells), Rc::clone(&self.tx));
+        let journal = &*tx.journal;
+        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs: 0, nones: 0 };
+        let sole = self.out.edge().cloned().filter(|_| tx.has_sole_outlet());
+        let attempt = |item| {
+            let emitted = self.once(item)?;
+            tx.settle(|| self.out.settle())?;
+            booked.outs += emitted;
+            booked.nones += u64::from(emitted == 0);
+            Ok(())
+        };
+        series.each(items, attempt, |tx| match &sole {
+            Some(edge) => edge.publish(),
+            None => tx.publish(),
+        })
+    }
+
+    /// Does what may emit though no item arrived.
+    fn of_no_item(
+        &mut self,
+        f: impl FnOnce(&mut F, &mut Output<U>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.out.emitted = 0;
+        let blame = Blame { tx: &self.tx, name: &self.name };
+        let outcome = f(&mut self.run, &mut self.out).map_err(|failure| failure.at(&self.name));
+        std::mem::forget(blame);
+        self.cells.add(&self.tx.journal, 0, self.out.emitted, 0);
+        self.out.take_failure().map_or(outcome, Err)
     }
 }
 
@@ -190,24 +233,11 @@ where
     }
 
     fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
-        let cells = Rc::clone(&self.cells);
-        let mut booked = Booked { cells: &cells, ins: 0, outs: 0, nones: 0 };
-        let sole = self.out.edge().cloned().filter(|_| self.tx.has_sole_outlet());
-        for item in run {
-            series.begin();
-            let emitted = self.once(item)?;
-            if series.tx.is_unsettled() {
-                self.out.settle()?;
-            }
-            booked.ins += 1;
-            booked.outs += emitted;
-            booked.nones += u64::from(emitted == 0);
-            series.commit(|tx| match &sole {
-                Some(edge) => edge.publish(),
-                None => tx.publish(),
-            })?;
-        }
-        Ok(())
+        self.each(run, series)
+    }
+
+    fn feed(&mut self, items: &mut dyn Iterator<Item = T>, series: &mut Series<'_>) -> Result<(), Broken> {
+        self.each(items, series)
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
@@ -219,17 +249,15 @@ where
     }
 
     fn ripen(&mut self, now: Instant) -> Result<(), Failure> {
-        let blame = Blame { tx: &self.tx, name: &self.name };
-        self.run.ripen(now, &mut self.out);
-        std::mem::forget(blame);
-        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
-        self.out.take_failure().map_or(Ok(()), Err)
+        self.of_no_item(|run, out| {
+            run.ripen(now, out);
+            Ok(())
+        })
     }
 
     fn finish(&mut self) -> Result<(), Failure> {
         // What an attempt left that ended in a panic.
         drop(self.out.take_failure());
-        self.out.emitted = 0;
         self.run.emitted();
         let own = match self.after.take() {
             Some(after) => guarded(|| after()).map_err(|failure| failure.at(&self.name).of_hook()),
@@ -237,19 +265,13 @@ where
         };
         // What the step emits only now is committed or undone with the worker's end, as an attempt is.
         self.tx.journal.works_at(Working::Rest);
-        let run = self.run.finish(&mut self.out).map_err(|failure| failure.at(&self.name));
+        let rest = self.of_no_item(|run, out| run.finish(out));
         self.tx.journal.works_at(Working::Nothing);
-        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
-        let behind = self.out.take_failure().map_or(Ok(()), Err);
-        own.and(run).and(behind).and(self.out.finish())
+        own.and(rest).and(self.out.finish())
     }
 
     fn rest(&mut self) -> Result<(), Failure> {
-        let blame = Blame { tx: &self.tx, name: &self.name };
-        let outcome = self.run.rest(&mut self.out).map_err(|failure| failure.at(&self.name));
-        std::mem::forget(blame);
-        self.cells.add(&self.tx.journal, 0, std::mem::take(&mut self.out.emitted), 0);
-        self.out.take_failure().map_or(outcome, Err)
+        self.of_no_item(|run, out| run.rest(out))
     }
 
     fn load(&mut self) -> usize {

@@ -129,6 +129,16 @@ impl Tx {
         self.unsettled.get()
     }
 
+    /// Waits by `settle` for what is in flight, if anything is.
+    #[inline]
+    pub(crate) fn settle(&self, settle: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+        if self.unsettled.get() {
+            settle()?;
+            self.unsettled.set(false);
+        }
+        Ok(())
+    }
+
     pub(crate) fn take_broken(&self) -> bool {
         self.broken.replace(false)
     }
@@ -161,17 +171,8 @@ impl Tx {
     /// The attempt succeeded: everything it held back goes on. May wait for room downstream.
     #[inline]
     pub(crate) fn commit(&self) -> Result<(), Stopped> {
-        self.commit_by(|| self.publish())
-    }
-
-    /// As [`commit`](Self::commit), by who knows the way out.
-    #[inline]
-    pub(crate) fn commit_by(&self, publish: impl FnOnce() -> Result<(), Stopped>) -> Result<(), Stopped> {
-        if self.unsettled.get() {
-            self.unsettled.set(false);
-        }
         self.journal.commit();
-        publish()
+        self.publish()
     }
 
     #[inline]

@@ -29,8 +29,27 @@ pub(crate) enum Door {
     #[default]
     Shut,
     Open(Way),
+    /// Somebody is writing to the worker, and nobody else may; what is to be done afterwards.
+    InUse(After),
     /// Somebody went through; what the worker's socket did not take of the frame is left to the slot.
-    Used(Option<(Arc<Vec<u8>>, usize)>),
+    Used(Option<Rest>),
+}
+
+/// What the slot wants of whoever is in its door.
+pub(crate) enum After {
+    /// Nothing: it is awake, and looks.
+    Nothing,
+    /// It sleeps: the door is open again.
+    Open(Way),
+    /// It sleeps, and has more for the worker: it is to be called.
+    Call,
+}
+
+/// What is left of a frame, from a place on, for the worker at this socket.
+pub(crate) struct Rest {
+    socket: Arc<Socket>,
+    frame: Arc<Vec<u8>>,
+    at: usize,
 }
 
 /// What is needed to send items to an idle worker.
@@ -88,9 +107,15 @@ impl<T: Send + 'static> SlotBlock<T> {
         desk.idle.store(false, Ordering::SeqCst);
         way.stats.sent_bytes(frame.len() as u64);
         way.figures.is(WorkerState::Working);
-        let rest = match way.socket.try_write(&frame) {
-            Ok(written) => (written < frame.len()).then_some((frame, written)),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Some((frame, 0)),
+        let socket = Arc::clone(&way.socket);
+        // The worker may take the core in the midst of the write, and its slot then has its answer: nothing is locked.
+        *door = Door::InUse(After::Nothing);
+        drop(door);
+        let rest = match socket.try_write(&frame) {
+            Ok(written) => (written < frame.len()).then_some(Rest { socket, frame, at: written }),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                Some(Rest { socket, frame, at: 0 })
+            }
             // The slot is awake already, or will soon be: the worker is gone.
             Err(_) => None,
         };
@@ -99,37 +124,73 @@ impl<T: Send + 'static> SlotBlock<T> {
             self.crew.wake_idle(1);
         }
         let is_sent = rest.is_none();
-        *door = Door::Used(rest);
-        is_sent
+        let mut door = desk.door.lock();
+        let (next, call) = match std::mem::take(&mut *door) {
+            Door::InUse(After::Open(way)) if is_sent => (Door::Open(way), false),
+            Door::InUse(After::Open(_) | After::Call) => (Door::Used(rest), true),
+            _ => (Door::Used(rest), false),
+        };
+        *door = next;
+        !call && is_sent
     }
 }
 
 impl<T: Send + 'static> Slot<'_, T> {
-    /// The slot is about to sleep.
-    pub(super) fn open_door(&self) {
-        let Some(link) = &self.link else { return };
-        let idle = link.stage == Stage::Ready && link.killed.is_none() && !link.has_outgoing();
+    /// The slot is about to sleep. Whether it may write to its worker.
+    pub(super) fn open_door(&mut self) -> bool {
+        self.may_write();
+        let Some(link) = &self.link else { return !self.in_use };
+        let more = link.has_outgoing();
+        let idle = link.stage == Stage::Ready && link.killed.is_none() && !more;
         // With a deadline the slot has to look when it is over.
         let plain = !self.block.fresh && !self.block.keeps_items && self.block.settings.timeout.is_none();
         let plain = plain && self.pace.is_of_small();
         let nothing_else = self.unchecked == 0 && !self.input_ended && self.block.crew.waiting() == 0;
-        if !(idle && plain && nothing_else && self.desk.ledger.lock().live() == 0) {
-            return;
-        }
-        *self.desk.door.lock() = Door::Open(Way {
+        let open = idle && plain && nothing_else && self.desk.ledger.lock().live() == 0;
+        let way = open.then(|| Way {
             socket: Arc::clone(link.socket()),
             credit: self.credit(),
             since: Instant::now(),
             stats: Arc::clone(&self.stats),
             figures: Arc::clone(self.figures),
         });
+        let mut door = self.desk.door.lock();
+        match (way, &*door) {
+            (Some(way), Door::Shut) => *door = Door::Open(way),
+            (Some(way), Door::InUse(_)) => *door = Door::InUse(After::Open(way)),
+            (None, Door::InUse(_)) if more => *door = Door::InUse(After::Call),
+            _ => {}
+        }
+        let came_out = self.in_use && !matches!(*door, Door::InUse(_));
+        drop(door);
+        if came_out {
+            // Just now: it stays shut, and the next item calls the slot.
+            self.shut_door();
+        }
+        !self.in_use
     }
 
-    /// The slot is awake. Whoever is in the door is waited for.
-    pub(super) fn shut_door(&mut self) {
-        let door = std::mem::take(&mut *self.desk.door.lock());
-        if let (Door::Used(rest), Some(link)) = (door, &mut self.link) {
-            link.was_sent(rest);
+    /// The slot is awake: nobody goes in any more. Whether somebody did.
+    pub(super) fn shut_door(&mut self) -> bool {
+        let mut door = self.desk.door.lock();
+        self.in_use = matches!(*door, Door::InUse(_));
+        if self.in_use {
+            *door = Door::InUse(After::Nothing);
+            return true;
         }
+        let Door::Used(rest) = std::mem::take(&mut *door) else { return false };
+        if let Some(link) = &mut self.link {
+            let rest = rest.filter(|rest| Arc::ptr_eq(&rest.socket, link.socket()));
+            link.was_sent(rest.map(|rest| (rest.frame, rest.at)));
+        }
+        true
+    }
+
+    /// Nobody is writing to the worker from the door.
+    pub(super) fn may_write(&mut self) -> bool {
+        if self.in_use {
+            self.shut_door();
+        }
+        !self.in_use
     }
 }

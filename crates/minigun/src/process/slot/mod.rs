@@ -21,6 +21,7 @@ use minigun_os::{Interest, Watch, poll};
 
 use super::Processes;
 use super::arrival::Arrival;
+use super::courtesy::Courtesy;
 use super::crew::{Desk, SlotCrew};
 use super::link::{Link, Stage};
 use super::pace::Pace;
@@ -119,6 +120,13 @@ pub(crate) struct Slot<'a, T> {
     pace: Pace,
     unchecked: u32,
     input_ended: bool,
+    /// Only its worker called: what it sent comes first.
+    answered: bool,
+    /// Nothing is left of what the worker sent, as far as the last read tells.
+    read_all: bool,
+    /// When it last looked somebody was writing to the worker, from its door.
+    in_use: bool,
+    courtesy: Courtesy,
 }
 
 /// The slot cannot go on; the run has been failed.
@@ -166,6 +174,10 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             pace: Pace::default(),
             unchecked: crate::defaults::CHECKED_ITEMS,
             input_ended: false,
+            answered: false,
+            read_all: false,
+            in_use: false,
+            courtesy: Courtesy::default(),
         }
     }
 
@@ -203,8 +215,9 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         }
         while !self.shared.is_halted() {
             self.fork_again()?;
-            let fed = self.feed()?;
-            let wrote = self.link.as_mut().is_some_and(Link::write);
+            let answered = std::mem::take(&mut self.answered);
+            let fed = !answered && self.feed()?;
+            let wrote = self.may_write() && self.link.as_mut().is_some_and(Link::write);
             self.fork_ahead()?;
             let took = self.receive()? || self.left()?;
             if took {
@@ -214,7 +227,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
             if self.input_ended && alone {
                 return Ok(());
             }
-            if !(fed || wrote || took) {
+            if !(answered || fed || wrote || took) {
                 self.wait()?;
             }
         }
@@ -318,22 +331,29 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         };
         let until = [deadline, due, self.fork_due].into_iter().flatten().min();
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-        self.open_door();
-        let polled = {
+        let may_write = self.open_door();
+        let (polled, called) = {
             let mut watches = vec![Watch::new(&*self.desk.event, Interest::Read)];
             if let Some(link) = &self.link {
-                let interest = if link.has_outgoing() { Interest::Both } else { Interest::Read };
+                let writes = may_write && link.has_outgoing();
+                let interest = if writes { Interest::Both } else { Interest::Read };
                 watches.push(Watch::new(&**link.socket(), interest));
             } else if let Some(parting) = &self.spares.parting {
                 parting.call_at_end(&self.desk.event);
                 watches.push(Watch::new(&**parting.socket(), Interest::Read));
             }
-            poll(&mut watches, timeout)
+            let polled = poll(&mut watches, timeout);
+            let called = watches[0].is_ready();
+            self.answered = !called && self.link.is_some() && watches[1].readable();
+            (polled, called)
         };
-        self.shut_door();
-        let cleared = self.desk.event.clear();
+        self.read_all = false;
+        if self.shut_door() && self.answered {
+            self.courtesy.give_way();
+        }
+        let cleared = if called { self.desk.event.clear().map(drop) } else { Ok(()) };
         self.desk.idle.store(false, Ordering::SeqCst);
-        match polled.and_then(|ready| cleared.map(|_| ready)) {
+        match polled.and_then(|ready| cleared.map(|()| ready)) {
             // With something to read it may have done what it owes: this thread was late, not the worker.
             // The item may have been done in the very moment: what counts is what the board says now.
             Ok(0) if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) => self.overdue(),

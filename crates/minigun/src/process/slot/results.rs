@@ -17,9 +17,13 @@ use crate::working::Working;
 impl<T: Send + 'static> Slot<'_, T> {
     pub(super) fn receive(&mut self) -> Step<bool> {
         let Some(link) = &mut self.link else { return Ok(false) };
+        if std::mem::take(&mut self.read_all) {
+            return Ok(false);
+        }
         match link.receive() {
             Input::Nothing => Ok(false),
-            Input::Some => {
+            Input::Some { all } => {
+                self.read_all = all;
                 self.stats.received_bytes(link.take_received());
                 self.frames()?;
                 self.part();
