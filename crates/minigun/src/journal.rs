@@ -26,8 +26,8 @@ pub(crate) struct Journal {
     /// What its worker does; of which item, if of one, says `item`.
     doing: Cell<Working>,
     item: Cell<u64>,
-    /// Tells attempts at items of one number apart.
-    turn: Cell<u64>,
+    /// What the number of an item lacks to that of the attempt at it: each attempt has a greater one than those before.
+    ahead: Cell<u64>,
     steps: RefCell<Vec<Rc<StepCells>>>,
     counts: RefCell<BTreeMap<u32, Count>>,
     collected: RefCell<BTreeMap<u32, Box<dyn Values>>>,
@@ -87,13 +87,27 @@ struct Count {
 /// remembers where it stood before, and success costs nothing.
 pub(crate) struct StepCells {
     pub(crate) stage: StageId,
-    ins: Cell<u64>,
-    outs: Cell<u64>,
-    /// Items of which nothing came.
-    nones: Cell<u64>,
-    /// The last attempt that came here, and the figures before it.
-    reached_by: Cell<(u64, u64)>,
-    before: Cell<(u64, u64, u64)>,
+    /// Items in, items out, and of how many nothing came. Not side by side, or they would be read in one piece that was
+    /// just written in parts, for which the processor waits.
+    ins: Figure,
+    outs: Figure,
+    nones: Figure,
+    /// The last attempt that came here.
+    reached_by: Cell<u64>,
+}
+
+#[derive(Default)]
+struct Figure {
+    now: Cell<u64>,
+    /// What it was before the attempt that came here last.
+    before: Cell<u64>,
+}
+
+impl Figure {
+    #[inline]
+    fn add(&self, n: u64) {
+        self.now.set(self.now.get() + n);
+    }
 }
 
 impl StepCells {
@@ -103,11 +117,13 @@ impl StepCells {
         if !STATISTICS {
             return;
         }
-        let (before, attempt) = (self.now(), journal.attempt());
+        let attempt = journal.attempt();
         if self.reached_by.replace(attempt) != attempt {
-            self.before.set(before);
+            for figure in [&self.ins, &self.outs, &self.nones] {
+                figure.before.set(figure.now.get());
+            }
         }
-        self.set((before.0 + ins, before.1 + outs, before.2 + nones));
+        self.book(ins, outs, nones);
     }
 
     /// Adds what is committed already, outside of any attempt that came here.
@@ -115,18 +131,26 @@ impl StepCells {
         if !STATISTICS {
             return;
         }
-        let now = self.now();
-        self.set((now.0 + ins, now.1 + outs, now.2 + nones));
+        self.ins.add(ins);
+        self.outs.add(outs);
+        self.nones.add(nones);
     }
 
     fn now(&self) -> (u64, u64, u64) {
-        (self.ins.get(), self.outs.get(), self.nones.get())
+        (self.ins.now.get(), self.outs.now.get(), self.nones.now.get())
     }
 
     fn set(&self, (ins, outs, nones): (u64, u64, u64)) {
-        self.ins.set(ins);
-        self.outs.set(outs);
-        self.nones.set(nones);
+        self.ins.now.set(ins);
+        self.outs.now.set(outs);
+        self.nones.now.set(nones);
+    }
+
+    /// The running attempt goes.
+    fn undo(&self) {
+        for figure in [&self.ins, &self.outs, &self.nones] {
+            figure.now.set(figure.before.get());
+        }
     }
 }
 
@@ -188,7 +212,7 @@ impl Journal {
             stage,
             doing: Cell::default(),
             item: Cell::default(),
-            turn: Cell::new(1),
+            ahead: Cell::new(1),
             steps: RefCell::default(),
             counts: RefCell::default(),
             collected: RefCell::default(),
@@ -218,10 +242,11 @@ impl Journal {
     /// Says what the worker does from now on.
     #[inline]
     pub(crate) fn works_at(&self, working: Working) {
+        let attempt = self.attempt();
         self.doing.set(working);
-        self.turn.set(self.turn.get() + 1);
         if let Working::Item { item, .. } = working {
             self.item.set(item);
+            self.ahead.set(attempt.wrapping_sub(item));
         }
     }
 
@@ -231,7 +256,7 @@ impl Journal {
         self.item.get()
     }
 
-    /// It is at this item now, in the same way.
+    /// The attempt at the last item succeeded, and was [settled](Self::settle); the one at this, the next, begins.
     #[inline]
     pub(crate) fn is_at(&self, item: u64) {
         self.item.set(item);
@@ -263,11 +288,10 @@ impl Journal {
         }
         let cells = Rc::new(StepCells {
             stage,
-            ins: Cell::new(0),
-            outs: Cell::new(0),
-            nones: Cell::new(0),
-            reached_by: Cell::new((0, 0)),
-            before: Cell::new((0, 0, 0)),
+            ins: Figure::default(),
+            outs: Figure::default(),
+            nones: Figure::default(),
+            reached_by: Cell::new(0),
         });
         steps.push(Rc::clone(&cells));
         cells
@@ -329,9 +353,9 @@ impl Journal {
 
     pub(crate) fn undo(&self) {
         let attempt = self.attempt();
-        self.turn.set(attempt.1 + 1);
+        self.next_attempt();
         for cells in self.steps.borrow().iter().filter(|cells| cells.reached_by.get() == attempt) {
-            cells.set(cells.before.get());
+            cells.undo();
         }
         if self.used.get() {
             self.counts.borrow_mut().values_mut().for_each(|count| count.pending = 0);
@@ -345,19 +369,30 @@ impl Journal {
     /// must come before the next attempt when any were collected ([`has_values`](Self::has_values)).
     #[inline]
     pub(crate) fn commit(&self) {
+        self.settle();
+        self.next_attempt();
+    }
+
+    /// As [`commit`](Self::commit), before [`is_at`](Self::is_at).
+    #[inline]
+    pub(crate) fn settle(&self) {
         if self.used.get() {
-            self.commit_used();
+            self.settle_used();
         }
     }
 
-    /// What tells the running attempt from those before it.
+    fn next_attempt(&self) {
+        self.ahead.set(self.ahead.get().wrapping_add(1));
+    }
+
+    /// The number of the attempt that runs, or ran last.
     #[inline]
-    fn attempt(&self) -> (u64, u64) {
-        (self.item.get(), self.turn.get())
+    fn attempt(&self) -> u64 {
+        self.item.get().wrapping_add(self.ahead.get())
     }
 
     #[cold]
-    fn commit_used(&self) {
+    fn settle_used(&self) {
         for count in self.counts.borrow_mut().values_mut() {
             count.settled += std::mem::take(&mut count.pending);
         }
@@ -398,9 +433,10 @@ impl Journal {
     }
 
     /// Adds what was committed to entries that earlier calls filled.
+    #[inline]
     pub(crate) fn take_into(&self, entries: &mut Entries) {
         for (at, cells) in self.steps.borrow().iter().enumerate() {
-            let (ins, outs, nones) = (cells.ins.replace(0), cells.outs.replace(0), cells.nones.replace(0));
+            let (ins, outs, nones) = (cells.ins.now.take(), cells.outs.now.take(), cells.nones.now.take());
             match entries.steps.get_mut(at) {
                 // The usual case: the same journal filled the entries before.
                 Some((stage, all_ins, all_outs, all_nones)) if *stage == cells.stage => {
@@ -411,9 +447,16 @@ impl Journal {
                 _ => entries.steps.push((cells.stage, ins, outs, nones)),
             }
         }
-        let mut times = self.times.borrow_mut();
-        if !times.is_empty() {
-            times.drain(..).for_each(|(stage, timing)| entries.timed(stage, timing));
+        if self.used.get() || !self.times.borrow().is_empty() {
+            self.take_rest(entries);
+        }
+    }
+
+    /// What few attempts have.
+    #[cold]
+    fn take_rest(&self, entries: &mut Entries) {
+        for (stage, timing) in self.times.borrow_mut().drain(..) {
+            entries.timed(stage, timing);
         }
         if self.used.get() {
             for (key, count) in self.counts.borrow_mut().iter_mut() {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Event, everywhere, under};
-use minigun::{Backoff, Executor, Pipeline, StageFigures, WorkerState};
+use minigun::{Backoff, Executor, Pipeline, StageFigures, WorkerState, inline};
 
 thread_local! {
     /// A clock for each thread that stands still until it is moved.
@@ -197,5 +197,28 @@ fn what_waits_for_the_programs_own_thread_is_in_the_figures_of_its_receiver() {
         assert_eq!(out.count(), 9);
         let figures = running.join().unwrap().stage("out").unwrap().figures;
         assert_eq!((figures.items_in, figures.queue.unwrap().depth), (10, 0), "under {executor}");
+    });
+}
+
+#[test]
+fn of_an_attempt_that_failed_nothing_is_counted_though_it_passed_a_block_inside() {
+    everywhere(|executor| {
+        let p = Pipeline::new("inside");
+        p.source("in", 0..10u64)
+            .on(executor.place().retry(2, Backoff::none()), |s| {
+                s.flat_map("twice", |n| [n, n + 100])
+                    .on(inline().skip(), |s| s.map("inside", |n| n))
+                    .inspect("between", |_| {})
+                    .try_map("breaks", |n| match minigun::attempt() {
+                        Some(at) if at.attempt == 1 && n > 100 && n % 3 == 0 => Err("the second half".into()),
+                        _ => Ok(n),
+                    })
+            })
+            .discard();
+        let report = p.run().unwrap();
+        for name in ["inside", "between", "breaks"] {
+            let figures = report.stage(name).unwrap().figures;
+            assert_eq!((figures.items_in, figures.items_out), (20, 20), "{name} under {executor}");
+        }
     });
 }

@@ -102,14 +102,12 @@ impl<'a> Packer<'a> {
     /// Marks the item and appends the list of its runs, if there are any; gives what holds them.
     pub(crate) fn finish(self, out: &mut Vec<u8>) -> Vec<Extent> {
         let Packer { base, runs, .. } = self;
-        if !runs.is_empty() {
-            let run = |(at, extent): &(usize, Extent)| Run {
-                at: at - base,
-                from: extent.from,
-                length: extent.length,
-            };
-            write_list(out, base, runs.iter().map(run));
+        if runs.is_empty() {
+            return Vec::new();
         }
+        let run =
+            |(at, extent): &(usize, Extent)| Run { at: at - base, from: extent.from, length: extent.length };
+        write_list(out, base, runs.iter().map(run));
         runs.into_iter().map(|(_, extent)| extent).collect()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use minigun_os::Slab;
 use serde_bytes::ByteBuf;
 
-use super::{Extent, Lent, Packer, Place, Shelf, Store, split, whole};
+use super::{Extent, Lent, Place, Shelf, Store, split, whole};
 use crate::codec::Format;
 use crate::defaults::APART_BYTES;
 
@@ -24,9 +24,7 @@ fn slab(size: usize) -> Slab {
 
 fn encoded(store: &Arc<Store>, item: &Item) -> (Vec<u8>, Vec<Extent>) {
     let mut out = b"before".to_vec();
-    let mut packer = Packer::new(Place::Store(store), out.len());
-    Format::Tagged.encode_apart(item, &mut out, &mut packer).unwrap();
-    let extents = packer.finish(&mut out);
+    let extents = Format::Tagged.encode_apart(item, &mut out, Place::Store(store)).unwrap();
     (out.split_off(6), extents)
 }
 
@@ -91,9 +89,8 @@ fn room_is_used_again_when_the_other_side_has_read_it_and_never_before() {
     let mut lent = Lent::new(slab(size), move || told.get());
     let put = |lent: &mut Lent| {
         let mut out = Vec::new();
-        let mut packer = Packer::new(Place::Lent(lent), 0);
-        Format::Tagged.encode_apart(&ByteBuf::from(vec![1; APART_BYTES]), &mut out, &mut packer).unwrap();
-        let extents = packer.finish(&mut out);
+        let item = ByteBuf::from(vec![1; APART_BYTES]);
+        let extents = Format::Tagged.encode_apart(&item, &mut out, Place::Lent(lent)).unwrap();
         let apart = extents.len() == 1;
         lent.send(extents);
         apart

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::tagged;
 use super::{Codec, CodecError, Compact, Tagged};
-use crate::apart::{self, Apart, Extent, Own, Shelf};
+use crate::apart::{self, Extent, Own, Packer, Place, Shelf};
 
 /// The format in which items travel between processes.
 ///
@@ -48,17 +48,22 @@ impl Format {
         }
     }
 
-    /// As [`encode`](Self::encode), but what `apart` takes is not in `out`.
+    /// As [`encode`](Self::encode), but long runs of bytes are put to `place`; gives what holds them there.
+    #[inline]
     pub(crate) fn encode_apart<T: Serialize + ?Sized>(
         self,
         item: &T,
         out: &mut Vec<u8>,
-        apart: &mut dyn Apart,
-    ) -> Result<(), CodecError> {
+        place: Place<'_>,
+    ) -> Result<Vec<Extent>, CodecError> {
         match self {
-            Format::Tagged => tagged::encode(item, out, Some(apart)),
-            // postcard reads from one place only.
-            Format::Compact => Compact::encode(item, out),
+            Format::Tagged => {
+                let mut packer = Packer::new(place, out.len());
+                tagged::encode(item, out, Some(&mut packer))?;
+                Ok(packer.finish(out))
+            }
+            // It is read from one place only.
+            Format::Compact => Compact::encode(item, out).map(|()| Vec::new()),
         }
     }
 
@@ -68,9 +73,12 @@ impl Format {
         bytes: &[u8],
         shelf: &mut Shelf,
     ) -> Result<T, CodecError> {
-        match (self, apart::split(bytes)) {
-            (Format::Tagged, Some((bytes, list))) => tagged::decode_apart(bytes, &mut shelf.runs(list)),
-            _ => self.decode(bytes),
+        match self {
+            Format::Tagged => match apart::split(bytes) {
+                Some((bytes, list)) => tagged::decode_apart(bytes, &mut shelf.runs(list)),
+                None => Tagged::decode(bytes),
+            },
+            Format::Compact => Compact::decode(bytes),
         }
     }
 

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `format.rs` | the choice, by value or by name |
 //! | `tagged/` | the default: a self-describing format that carries what serde is told |
-//! | `compact.rs` | the opt-in: postcard, behind a guard that refuses what postcard would alter |
+//! | `compact/` | the opt-in: the format of postcard, which refuses what postcard would alter |
 //! | `check.rs` | the round trip that proves a codec fit for a type |
 //! | `walk/` | what serde is told about a value, summed up |
 //! | `error.rs` | what went wrong, with which type, and the way out |

@@ -13,10 +13,9 @@ use crate::in_flight::InFlight;
 use crate::queue::{Queue, Sender};
 use crate::shared::Shared;
 use crate::stage::attempt::guarded;
-use crate::stage::exit::codec_failure;
 use crate::stage::frontier::{CloseFrontier, FORMAT, Frontier};
 use crate::stage::sink::MakeSink;
-use crate::wire::WireFns;
+use crate::wire::{WireFns, codec_failure};
 
 /// What a loop sends back, and the queue at its head.
 pub(crate) struct FeedbackNode<T> {

@@ -75,6 +75,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) kind: Kind,
     pub(crate) number: u64,
     pub(crate) payload: &'a [u8],
+    /// Behind it another whole one has arrived.
+    pub(crate) more: bool,
 }
 
 /// Starts a frame at the end of `out`; `seal` it when the payload is there.
@@ -183,7 +185,8 @@ impl Reader {
             return Ok(None);
         }
         self.start = from + length;
-        Ok(Some(Frame { kind, number, payload: &self.buffer[from..from + length] }))
+        let more = self.has_frame();
+        Ok(Some(Frame { kind, number, payload: &self.buffer[from..from + length], more }))
     }
 
     /// Whether a whole frame has arrived.

@@ -2,8 +2,9 @@
 //!
 //! Pure bookkeeping over item indices; the claims on the [board](super::board) decide who has an item.
 //!
-//! Most items are sent once, and their result comes. Of such one only a line is kept, where it stands in its frame; whoever
-//! wants it back before its result gets a [`Parcel`], with all that is to be remembered of an item then.
+//! Most items are sent once, and their result comes. Of such ones only a line is kept for a whole run of them: where they
+//! stand in their frame. Whoever wants one back before its result gets a [`Parcel`], with all that is to be remembered of
+//! an item then.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -87,11 +88,12 @@ impl<T> Parcel<T> {
 /// Items in flight to one worker, by their index on its socket.
 #[derive(Debug)]
 pub(crate) struct Ledger<T> {
-    /// The index of the first entry.
+    /// Everything below was dealt with.
     base: u64,
-    entries: VecDeque<Entry<T>>,
-    /// The frames that carry new items, in their order.
-    frames: VecDeque<Sent>,
+    /// The index that the next item will have.
+    next: u64,
+    /// What is in flight, in the order of the indices.
+    rows: VecDeque<Row<T>>,
     live: usize,
     bytes: usize,
     /// The room of a frame that is not needed any more, for the next.
@@ -99,23 +101,61 @@ pub(crate) struct Ledger<T> {
 }
 
 #[derive(Debug)]
-enum Entry<T> {
-    /// Dealt with, or taken back.
-    Gone,
-    /// On its first way, and not kept but in its frame: where there, and how long it is.
-    New {
-        at: u32,
-        length: u32,
-    },
-    Parcel(Box<Parcel<T>>),
+enum Row<T> {
+    /// On their first way, and not kept but in their frame.
+    New(Run),
+    Parcel(u64, Box<Parcel<T>>),
 }
 
-/// New items with consecutive indices and numbers, in one frame.
+/// Items with consecutive indices and numbers, whose blocks stand one behind the other in a frame.
 #[derive(Debug)]
-struct Sent {
+struct Run {
     index: u64,
     number: u64,
+    count: u32,
     frame: Arc<Vec<u8>>,
+    blocks: Range<usize>,
+}
+
+/// Bytes of a block's length.
+const LENGTH: usize = size_of::<u32>();
+
+impl Run {
+    /// How long the encodings are together.
+    fn size(&self) -> usize {
+        self.blocks.len() - LENGTH * self.count as usize
+    }
+
+    /// Takes the first items off it.
+    fn split_off_first(&mut self, count: u32) -> Run {
+        let end = blocks(&self.frame, self.blocks.start).take(count as usize).last();
+        let middle = end.map_or(self.blocks.start, |block| block.end);
+        let first = Run { count, frame: Arc::clone(&self.frame), blocks: self.blocks.start..middle, ..*self };
+        self.index += u64::from(count);
+        self.number += u64::from(count);
+        self.count -= count;
+        self.blocks.start = middle;
+        first
+    }
+
+    /// Each with its index.
+    fn parcels<T>(&self) -> impl Iterator<Item = (u64, Parcel<T>)> {
+        let ranges = blocks(&self.frame, self.blocks.start).take(self.count as usize);
+        ranges
+            .zip(0..)
+            .map(|(range, at)| (self.index + at, Parcel::new(&self.frame, range, self.number + at, None)))
+    }
+}
+
+/// Where the contents of the blocks stand that follow each other in a frame.
+pub(crate) fn blocks(frame: &[u8], start: usize) -> impl Iterator<Item = Range<usize>> {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        let length = u32::from_le_bytes(*frame.get(at..)?.first_chunk()?) as usize;
+        let from = at + LENGTH;
+        at = from + length;
+        Some(from..at)
+    })
 }
 
 /// What came out of the ledger.
@@ -145,13 +185,41 @@ impl<T> Taken<T> {
 
 impl<T> Default for Ledger<T> {
     fn default() -> Self {
-        Ledger {
-            base: 0,
-            entries: VecDeque::new(),
-            frames: VecDeque::new(),
-            live: 0,
-            bytes: 0,
-            spare: Vec::new(),
+        Ledger { base: 0, next: 0, rows: VecDeque::new(), live: 0, bytes: 0, spare: Vec::new() }
+    }
+}
+
+impl<T> Row<T> {
+    fn index(&self) -> u64 {
+        match self {
+            Row::New(run) => run.index,
+            Row::Parcel(index, _) => *index,
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.index() + self.count() as u64
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Row::New(run) => run.count as usize,
+            Row::Parcel(..) => 1,
+        }
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Row::New(run) => run.size(),
+            Row::Parcel(_, parcel) => parcel.size(),
+        }
+    }
+
+    /// All of its items, each with its index.
+    fn into_parcels(self) -> Vec<(u64, Parcel<T>)> {
+        match self {
+            Row::New(run) => run.parcels().collect(),
+            Row::Parcel(index, parcel) => vec![(index, *parcel)],
         }
     }
 }
@@ -159,7 +227,7 @@ impl<T> Default for Ledger<T> {
 impl<T> Ledger<T> {
     /// The index that the next item will have.
     pub(crate) fn next(&self) -> u64 {
-        self.base + self.entries.len() as u64
+        self.next
     }
 
     /// Items whose results are still to come.
@@ -174,85 +242,96 @@ impl<T> Ledger<T> {
 
     /// How many more items the window takes.
     pub(crate) fn room(&self) -> usize {
-        WINDOW_ITEMS - self.entries.len().min(WINDOW_ITEMS)
+        WINDOW_ITEMS.saturating_sub((self.next - self.base) as usize)
     }
 
     pub(crate) fn add(&mut self, parcel: Parcel<T>) {
-        self.live += 1;
-        self.bytes += parcel.size();
-        self.entries.push_back(Entry::Parcel(Box::new(parcel)));
+        self.push(Row::Parcel(self.next, Box::new(parcel)));
     }
 
-    /// Items that are sent for the first time, with consecutive numbers from `number` on: where they stand in the frame.
-    pub(crate) fn add_new(&mut self, frame: &Arc<Vec<u8>>, number: u64, ranges: &[Range<u32>]) {
-        self.live += ranges.len();
-        self.frames.push_back(Sent { index: self.next(), number, frame: Arc::clone(frame) });
-        let bytes = &mut self.bytes;
-        self.entries.extend(ranges.iter().map(|range| {
-            *bytes += range.len();
-            Entry::New { at: range.start, length: range.end - range.start }
-        }));
+    /// So many items that are sent for the first time, with consecutive numbers from `number` on: their blocks begin
+    /// there in the frame.
+    pub(crate) fn add_new(&mut self, frame: &Arc<Vec<u8>>, number: u64, count: u32, blocks: Range<usize>) {
+        self.push(Row::New(Run { index: self.next, number, count, frame: Arc::clone(frame), blocks }));
+    }
+
+    fn push(&mut self, row: Row<T>) {
+        self.live += row.count();
+        self.bytes += row.size();
+        self.next = row.end();
+        self.rows.push_back(row);
     }
 
     /// Items with consecutive indices, out of the ledger: as many as are alike, at most `most`. `None` if the first
     /// is not in flight.
     pub(crate) fn take(&mut self, index: u64, most: u32) -> Option<Taken<T>> {
-        let at = usize::try_from(index.checked_sub(self.base)?).ok()?;
-        let sent = self.frames.partition_point(|sent| sent.index <= index);
-        let end = self.frames.get(sent).map_or(u64::MAX, |sent| sent.index);
-        let (mut count, mut bytes) = (0, 0);
-        let most = u64::from(most).min(end - index) as usize;
-        for entry in self.entries.range_mut(at.min(self.entries.len())..).take(most) {
-            let Entry::New { length, .. } = *entry else { break };
-            *entry = Entry::Gone;
-            bytes += length as usize;
-            count += 1;
+        let at = self.cut(index)?;
+        if let Row::New(run) = &mut self.rows[at]
+            && run.count > most
+        {
+            let first = run.split_off_first(most);
+            self.rows.insert(at, Row::New(first));
         }
-        self.live -= count as usize;
-        self.bytes -= bytes;
-        if count > 0 {
-            let sent = &self.frames[sent.checked_sub(1)?];
-            return Some(Taken::New(sent.number + (index - sent.index), count));
+        match self.out(at)? {
+            Row::New(run) => {
+                let taken = Taken::New(run.number, run.count);
+                self.let_go(run.frame);
+                Some(taken)
+            }
+            Row::Parcel(_, parcel) => Some(Taken::Parcel(parcel)),
         }
-        self.out(at).map(Taken::Parcel)
     }
 
     /// The item with this index, out of the ledger; `None` if it is not in flight.
     pub(crate) fn take_parcel(&mut self, index: u64) -> Option<Box<Parcel<T>>> {
-        self.out(usize::try_from(index.checked_sub(self.base)?).ok()?)
+        self.cut(index + 1);
+        let at = self.cut(index)?;
+        match self.out(at)? {
+            Row::Parcel(_, parcel) => Some(parcel),
+            Row::New(run) => run.parcels().next().map(|(_, parcel)| Box::new(parcel)),
+        }
     }
 
-    /// The item at this place, out of the ledger.
-    fn out(&mut self, at: usize) -> Option<Box<Parcel<T>>> {
-        let entry = std::mem::replace(self.entries.get_mut(at)?, Entry::Gone);
-        let parcel = parcel(entry, self.base + at as u64, &self.frames)?;
-        self.live -= 1;
-        self.bytes -= parcel.size();
-        Some(parcel)
+    /// Has a row begin at this index, if that is in flight; says which.
+    fn cut(&mut self, index: u64) -> Option<usize> {
+        let at = self.rows.partition_point(|row| row.end() <= index);
+        match self.rows.get_mut(at)? {
+            row if row.index() == index => Some(at),
+            Row::New(run) if run.index < index => {
+                let first = run.split_off_first((index - run.index) as u32);
+                self.rows.insert(at, Row::New(first));
+                Some(at + 1)
+            }
+            _ => None,
+        }
+    }
+
+    /// A row, out of the ledger.
+    fn out(&mut self, at: usize) -> Option<Row<T>> {
+        let row = self.rows.remove(at)?;
+        self.live -= row.count();
+        self.bytes -= row.size();
+        Some(row)
     }
 
     /// The worker has dealt with everything below `index`: its results were taken, or it was taken back.
     /// What is live there nonetheless has no known outcome and comes back.
     pub(crate) fn pass(&mut self, index: u64) -> Vec<Parcel<T>> {
-        let passed = index.saturating_sub(self.base).min(self.entries.len() as u64) as usize;
+        let index = index.min(self.next);
+        self.base = self.base.max(index);
         let mut lost = Vec::new();
-        if self.entries.range(..passed).any(|entry| !matches!(entry, Entry::Gone)) {
-            lost.extend((0..passed).filter_map(|at| self.out(at)).map(|parcel| *parcel));
-        }
-        self.entries.drain(..passed);
-        self.base += passed as u64;
-        // A frame goes when the one behind it begins at the base or before.
-        while self.frames.get(1).is_some_and(|next| next.index <= self.base) {
-            self.drop_frame();
-        }
-        if self.entries.is_empty() {
-            self.drop_frame();
+        self.cut(index);
+        while self.rows.front().is_some_and(|row| row.index() < index)
+            && let Some(row) = self.out(0)
+        {
+            lost.extend(row.into_parcels().into_iter().map(|(_, parcel)| parcel));
         }
         lost
     }
 
-    fn drop_frame(&mut self) {
-        let buffer = self.frames.pop_front().and_then(|sent| Arc::into_inner(sent.frame));
+    /// A part of it is not needed any more; if nobody needs it, its room is used again.
+    fn let_go(&mut self, frame: Arc<Vec<u8>>) {
+        let buffer = Arc::into_inner(frame);
         if let Some(mut buffer) = buffer.filter(|buffer| buffer.capacity() <= 4 * FRAME_BYTES) {
             buffer.clear();
             self.spare = buffer;
@@ -264,16 +343,24 @@ impl<T> Ledger<T> {
         std::mem::take(&mut self.spare)
     }
 
-    /// Takes back, from the end, at most `most` items for which `revoke` succeeds. They come out in their
-    /// order.
+    /// Takes back, from the end, at most `most` items, until `revoke` fails: the worker claims in order, and has all
+    /// before that one. They come out in their order.
     pub(crate) fn take_back(&mut self, most: usize, mut revoke: impl FnMut(u64) -> bool) -> Vec<Parcel<T>> {
         let mut taken = Vec::new();
-        for at in (0..self.entries.len()).rev() {
-            if taken.len() == most {
-                break;
+        while taken.len() < most
+            && let Some(last) = self.rows.back()
+        {
+            let (first, end) = (last.index(), last.end());
+            let wanted = (most - taken.len()).min(last.count()) as u64;
+            let had = (end - wanted..end).rev().take_while(|index| revoke(*index)).count() as u64;
+            if had > 0
+                && let Some(at) = self.cut(end - had)
+                && let Some(row) = self.out(at)
+            {
+                taken.extend(row.into_parcels().into_iter().rev().map(|(_, parcel)| parcel));
             }
-            if !matches!(self.entries[at], Entry::Gone) && revoke(self.base + at as u64) {
-                taken.extend(self.out(at).map(|parcel| *parcel));
+            if end - had > first {
+                break;
             }
         }
         taken.reverse();
@@ -282,22 +369,7 @@ impl<T> Ledger<T> {
 
     /// Everything in flight, with its indices; the ledger is empty then and counts from 0 again.
     pub(crate) fn clear(&mut self) -> Vec<(u64, Parcel<T>)> {
-        let old = std::mem::take(self);
-        let entries = (old.base..).zip(old.entries);
-        entries.filter_map(|(index, entry)| Some((index, *parcel(entry, index, &old.frames)?))).collect()
-    }
-}
-
-/// An entry with all that is to be remembered of an item; `None` if it is gone.
-fn parcel<T>(entry: Entry<T>, index: u64, frames: &VecDeque<Sent>) -> Option<Box<Parcel<T>>> {
-    match entry {
-        Entry::Gone => None,
-        Entry::Parcel(parcel) => Some(parcel),
-        Entry::New { at, length } => {
-            let sent = frames.get(frames.partition_point(|sent| sent.index <= index).checked_sub(1)?)?;
-            let range = at as usize..(at + length) as usize;
-            Some(Box::new(Parcel::new(&sent.frame, range, sent.number + (index - sent.index), None)))
-        }
+        std::mem::take(self).rows.into_iter().flat_map(Row::into_parcels).collect()
     }
 }
 
@@ -322,7 +394,7 @@ mod tests {
             2 => (1usize..5).prop_map(Action::AddNew),
             3 => (0u64..40, 1u32..6).prop_map(|(index, most)| Action::Take(index, most)),
             1 => (0u64..40).prop_map(Action::Pass),
-            1 => (0usize..5, 0u64..3).prop_map(|(most, odd)| Action::TakeBack(most, odd)),
+            1 => (0usize..9, 0u64..40).prop_map(|(most, claimed)| Action::TakeBack(most, claimed)),
         ]
     }
 
@@ -330,19 +402,19 @@ mod tests {
         /// The model is a map from index to number.
         #[test]
         fn every_item_leaves_the_ledger_exactly_once(actions in prop::collection::vec(action(), 0..200)) {
-            let frame = Arc::new(vec![0; 10]);
+            let frame = Arc::new([3, 0, 0, 0, 7, 7, 7].repeat(5));
             let (mut ledger, mut model) = (Ledger::<u64>::default(), BTreeMap::new());
             let (mut added, mut left) = (0u64, Vec::new());
             for action in actions {
                 match action {
                     Action::Add => {
                         prop_assert_eq!(ledger.next(), added);
-                        ledger.add(Parcel::new(&frame, 0..3, added, Some(added)));
+                        ledger.add(Parcel::new(&frame, 4..7, added, Some(added)));
                         model.insert(added, ());
                         added += 1;
                     }
                     Action::AddNew(count) => {
-                        ledger.add_new(&frame, added, &vec![3..6; count]);
+                        ledger.add_new(&frame, added, count as u32, 0..7 * count);
                         model.extend((added..added + count as u64).map(|number| (number, ())));
                         added += count as u64;
                     }
@@ -369,11 +441,14 @@ mod tests {
                         left.extend(lost);
                         model = rest;
                     }
-                    Action::TakeBack(most, odd) => {
-                        let back = ledger.take_back(most, |index| index % 3 != odd);
-                        prop_assert!(back.len() <= most);
+                    Action::TakeBack(most, claimed) => {
+                        let back = ledger.take_back(most, |index| index >= claimed);
+                        let due = model.keys().rev().copied().take_while(|index| *index >= claimed).take(most);
+                        let mut due: Vec<_> = due.collect();
+                        due.reverse();
+                        prop_assert_eq!(&due, &back.iter().map(|parcel| parcel.number).collect::<Vec<_>>());
                         for parcel in &back {
-                            prop_assert!(parcel.number % 3 != odd);
+                            prop_assert_eq!(&*parcel.bytes(), [7; 3]);
                             prop_assert!(model.remove(&parcel.number).is_some());
                             left.push(parcel.number);
                         }

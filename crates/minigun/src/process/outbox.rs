@@ -6,13 +6,15 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use minigun_os::{BiasedGuest, BiasedOwner, Socket, biased};
 
 use super::frame::{self, FrameError, HEADER, Kind};
 use super::protocol::{self, ItemOutcome, Work};
-use crate::defaults::{FRAME_BYTES, RESULT_WAIT};
+use crate::defaults::{FRAME_BYTES, FRAME_WORK, RESULT_WAIT};
 use crate::failure::Failure;
 use crate::graph::StageId;
 use crate::journal::{Entries, Journal};
@@ -28,11 +30,31 @@ pub(crate) struct Outbox {
     bell: Arc<Bell>,
 }
 
-/// Calls the sender when it is parked.
-#[derive(Default)]
+/// Calls the sender when it is parked, and tells it, without the lock, how long results have waited.
 struct Bell {
     rung: Mutex<bool>,
     wake: Condvar,
+    epoch: Instant,
+    /// Since when results wait while an item runs, in nanoseconds from the epoch; 0 if none do.
+    since: AtomicU64,
+    /// Some did since the sender last looked.
+    stirred: AtomicBool,
+}
+
+impl Bell {
+    fn new() -> Arc<Self> {
+        Arc::new(Bell {
+            rung: Mutex::default(),
+            wake: Condvar::default(),
+            epoch: Instant::now(),
+            since: AtomicU64::new(0),
+            stirred: AtomicBool::new(false),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
 }
 
 struct Waiting {
@@ -47,10 +69,9 @@ struct Waiting {
     /// Everything below was dealt with; `told` of it was sent.
     passed: u64,
     told: u64,
+    bell: Arc<Bell>,
     /// Results wait while an item runs: the sender is to look after them.
     at_risk: bool,
-    /// They did so since the sender last looked.
-    stirred: bool,
     /// The sender waits to be called.
     parked: bool,
     /// The other thread could not send: the worker must end.
@@ -79,8 +100,7 @@ impl Waiting {
             self.end_run()?;
             self.run.start = protocol::begin_results(&mut self.frame, index, ItemOutcome::Done);
         }
-        self.apart += out.bytes_apart();
-        out.take(&mut self.frame);
+        self.apart += out.take(&mut self.frame);
         self.frame.extend_from_slice(&protocol::NO_MORE.to_le_bytes());
         self.run.count += 1;
         self.run.next = index + 1;
@@ -105,8 +125,10 @@ impl Waiting {
 
 impl Outbox {
     pub(crate) fn new(socket: &Arc<Socket>) -> Self {
+        let bell = Bell::new();
         let (waiting, guest) = biased(Waiting {
             socket: Arc::clone(socket),
+            bell: Arc::clone(&bell),
             frame: Vec::new(),
             apart: 0,
             run: Run::default(),
@@ -115,11 +137,10 @@ impl Outbox {
             passed: 0,
             told: 0,
             at_risk: false,
-            stirred: false,
             parked: false,
             broken: false,
         });
-        Outbox { waiting, guest: Some(guest), bell: Arc::default() }
+        Outbox { waiting, guest: Some(guest), bell }
     }
 
     /// Adds an item's result with what its attempt held back and recorded; `busy` if another item follows at once.
@@ -183,7 +204,8 @@ impl Outbox {
         }
         if busy && !waiting.at_risk && !waiting.frame.is_empty() {
             waiting.at_risk = true;
-            waiting.stirred = true;
+            self.bell.stirred.store(true, Ordering::Relaxed);
+            self.bell.since.store(self.bell.now().max(1), Ordering::Relaxed);
             if let Some(guest) = self.guest.take() {
                 let bell = Arc::clone(&self.bell);
                 // Without the thread results only come later, so its failure to start is no failure.
@@ -195,6 +217,13 @@ impl Outbox {
             }
         }
         Ok(())
+    }
+
+    /// Sends what waits, if that is worth a frame of its own: the worker goes on with the next at once.
+    pub(crate) fn flush_full(&mut self) -> Result<(), Lost> {
+        let mut waiting = self.waiting.lock();
+        let long = waiting.work.nanos * 4 >= FRAME_WORK.as_nanos() as u64;
+        if long || waiting.size() * 2 >= FRAME_BYTES { waiting.send() } else { Ok(()) }
     }
 
     /// Sends what waits.
@@ -212,7 +241,9 @@ impl Waiting {
     }
 
     fn send(&mut self) -> Result<(), Lost> {
-        self.at_risk = false;
+        if std::mem::take(&mut self.at_risk) {
+            self.bell.since.store(0, Ordering::Relaxed);
+        }
         if self.frame.is_empty() && self.passed == self.told {
             return Ok(());
         }
@@ -239,30 +270,41 @@ impl Waiting {
     }
 }
 
-/// The sender's life: it looks twice in the time that a result may wait, and sends what it saw before. A worker
-/// that is quick does so itself meanwhile, and need not call: only one that sat idle has to.
+/// The sender's life: it sends what has waited long enough, and sleeps until that may be so. A worker that is quick
+/// sends its results itself before, and is neither called nor held up: only one that sat idle has to call.
 fn watch(mut waiting: BiasedGuest<Waiting>, bell: &Bell) {
-    let mut seen = None;
+    let (bound, mut look_in) = (RESULT_WAIT.as_nanos() as u64, RESULT_WAIT);
     loop {
-        let _ = bell.wake.wait_for(&mut bell.rung.lock(), RESULT_WAIT / 2);
-        // A worker that is inside goes from one item to the next: none of its results waits behind a long one.
-        let Some(mut waiting) = waiting.try_lock() else { continue };
-        if waiting.at_risk && seen == Some(waiting.told) {
+        let _ = bell.wake.wait_for(&mut bell.rung.lock(), look_in);
+        look_in = RESULT_WAIT;
+        let since = bell.since.load(Ordering::Relaxed);
+        let waited = bell.now().saturating_sub(since);
+        let stirred = bell.stirred.swap(false, Ordering::Relaxed);
+        if since > 0 && waited < bound {
+            look_in = Duration::from_nanos(bound - waited);
+            continue;
+        }
+        if since == 0 && stirred {
+            continue;
+        }
+        // A worker that is inside goes from one item to the next: none of its results waits behind a long one yet.
+        let Some(mut waiting) = waiting.try_lock() else {
+            look_in = RESULT_WAIT / 8;
+            continue;
+        };
+        if waiting.at_risk && bell.since.load(Ordering::Relaxed) == since {
             if waiting.send().is_err() {
                 waiting.broken = true;
                 return;
             }
-        } else if !waiting.at_risk && !std::mem::take(&mut waiting.stirred) {
+        } else if !waiting.at_risk {
             waiting.parked = true;
             drop(waiting);
             let mut rung = bell.rung.lock();
             while !std::mem::take(&mut *rung) {
                 bell.wake.wait(&mut rung);
             }
-            seen = None;
-            continue;
         }
-        seen = Some(waiting.told);
     }
 }
 

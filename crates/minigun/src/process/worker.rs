@@ -22,10 +22,10 @@ use crate::plan::hooks::ForkHook;
 use crate::plan::{Recycle, WorkerLimits};
 use crate::shared::Shared;
 use crate::stage::attempt::{Attempt, guarded};
-use crate::stage::exit::{Carrier, WireOut, codec_failure};
+use crate::stage::exit::{Carrier, WireOut};
 use crate::stage::sink::{Cx, MakeSink};
 use crate::stats;
-use crate::wire::WireFns;
+use crate::wire::{WireFns, codec_failure};
 use crate::working::Working;
 
 /// What every worker of a block runs, made before the fork.
@@ -196,7 +196,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         let at = Working::Item { item: run.number, attempt: run.attempt };
                         run.number += 1;
                         run.count -= 1;
-                        let last = items.is_empty();
+                        let busy = !items.is_empty() || frame.more;
                         if claims.claim(index) {
                             if self.timed {
                                 claims.begin(Instant::now());
@@ -212,13 +212,13 @@ impl<T: Send + 'static> WorkerProgram<T> {
                                 claims.rest();
                             }
                             let due = meter.item();
-                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, !last)?;
+                            outbox.add(index, outcome, out, &attempt.cx.tx.journal, busy)?;
                             if due {
                                 outbox.timed(self.stage, &mut meter);
                             }
                             term.served();
                         } else {
-                            outbox.passed(index + 1, !last)?;
+                            outbox.passed(index + 1, busy)?;
                         }
                         index += 1;
                         if term.is_over() {
@@ -232,10 +232,10 @@ impl<T: Send + 'static> WorkerProgram<T> {
                         }
                     }
                     outbox.timed(self.stage, &mut meter);
-                    if index == first + 1 && !self.fresh {
+                    if index == first + 1 && !frame.more && !self.fresh {
                         courtesy.give_way();
                     }
-                    outbox.flush()?;
+                    if frame.more { outbox.flush_full()? } else { outbox.flush()? }
                 }
                 Kind::End => break,
                 _ => return Err(FrameError::Content("a frame that only workers send").into()),

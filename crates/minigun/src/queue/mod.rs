@@ -212,13 +212,19 @@ impl<T> Queue<T> {
     }
 
     /// As [`pop`](Self::pop) without waiting, and at most the `share`-th part of what is there. When it is
-    /// `Empty`, `event` is set at the next change.
-    pub(crate) fn try_pop(&self, run: &mut Vec<T>, max: usize, share: usize, event: &Arc<Event>) -> Pop<T> {
+    /// `Empty`, `event` is set at the next change; but not for who wants no fewer than some, and looks again by itself.
+    pub(crate) fn try_pop(
+        &self,
+        run: &mut Vec<T>,
+        (least, max): (usize, usize),
+        share: usize,
+        event: &Arc<Event>,
+    ) -> Pop<T> {
         let mut state = self.state.lock();
-        let mut announced = false;
+        let mut announced = least > 0;
         loop {
             let max = max.min(state.ready().div_ceil(share.max(1)));
-            match self.take(&mut state, run, max) {
+            match self.take(&mut state, run, if max < least { 0 } else { max }) {
                 // It stands among those to be called since the last time, and whoever publishes knows.
                 Pop::Empty(due) if announced || self.is_announced(&state, event) => return Pop::Empty(due),
                 Pop::Empty(_) => {

@@ -3,6 +3,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use minigun_os::LightFence;
+
 use super::draft::{Attached, Draft};
 use super::exit;
 use super::handle::{Controls, Handle};
@@ -70,6 +72,9 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
     if !mistakes.is_empty() {
         return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
     }
+    // The process is prepared for it before the engine makes its first thread: with several threads the kernel takes
+    // some ten milliseconds for that.
+    let _prepared = LightFence::new();
     let mut warnings = graph.hold_to(&limits);
     if cfg!(panic = "abort") {
         warnings.push(Warning::PanicAborts);

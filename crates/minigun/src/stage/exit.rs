@@ -16,12 +16,12 @@ use super::edge::check_held;
 use super::sink::{BoxSink, Broken, Cx, MakeSink, Series, Sink};
 use super::tx::Outlet;
 use crate::apart::{Extent, Lent, Place, Shelf};
+use crate::codec::Format;
 use crate::defaults;
 use crate::failure::{Failure, FailureKind};
 use crate::graph::BlockId;
 use crate::queue::Stopped;
-use crate::wire::WireFns;
-use crate::{codec::CodecError, codec::Format};
+use crate::wire::{WireFns, codec_failure};
 
 /// How the outputs of a worker leave it, and the block whose exits that concerns.
 #[derive(Clone)]
@@ -129,11 +129,7 @@ impl<V: 'static> Arrivals for Outside<V> {
         };
         let decoded = &mut self.decoded;
         let outcome = guarded(|| {
-            for bytes in items {
-                let shelf = &mut self.shelf.borrow_mut();
-                decoded.push((wire.decode_apart)(format, bytes, shelf).map_err(codec_failure)?);
-            }
-            Ok(())
+            (wire.decode_run)(format, items, &mut self.shelf.borrow_mut(), decoded).map_err(codec_failure)
         });
         // What came before one that could not be decoded is sent on nonetheless.
         let mut run = decoded.drain(..);
@@ -195,55 +191,47 @@ impl<V: Send + 'static> Outlet for Held<V> {
 /// endian). The worker's loop takes them with the item's result.
 pub(crate) struct WireOut {
     pub(crate) format: Format,
-    buffer: RefCell<Vec<u8>>,
-    apart: RefCell<HeldApart>,
+    held: RefCell<HeldBytes>,
 }
 
-/// The long runs of these outputs, which are not in the buffer.
 #[derive(Default)]
-struct HeldApart {
+struct HeldBytes {
+    buffer: Vec<u8>,
     lent: Option<Lent>,
-    /// Each with the place in the buffer where its output begins.
+    /// Long runs that are not in the buffer, each with the place there where its output begins.
     runs: Vec<(usize, Extent)>,
-    bytes: usize,
+    /// How long those are together.
+    apart: usize,
 }
 
 impl WireOut {
     /// Long runs go to where `lent` leads, if it leads anywhere.
     pub(crate) fn new(format: Format, lent: Option<Lent>) -> Rc<Self> {
-        let apart = RefCell::new(HeldApart { lent, ..HeldApart::default() });
-        Rc::new(WireOut { format, buffer: RefCell::default(), apart })
+        Rc::new(WireOut { format, held: RefCell::new(HeldBytes { lent, ..HeldBytes::default() }) })
     }
 
-    /// Moves what is held back to the end of `into`.
+    /// Moves what is held back to the end of `into`; gives how many bytes of it are not there but apart.
     #[inline]
-    pub(crate) fn take(&self, into: &mut Vec<u8>) {
-        let mut buffer = self.buffer.borrow_mut();
-        into.extend_from_slice(&buffer);
+    pub(crate) fn take(&self, into: &mut Vec<u8>) -> usize {
+        let HeldBytes { buffer, lent, runs, apart } = &mut *self.held.borrow_mut();
+        into.extend_from_slice(buffer);
         buffer.clear();
         // What one large item needed is given back.
         if buffer.capacity() > KEPT {
             *buffer = Vec::new();
         }
-        drop(buffer);
-        let HeldApart { lent, runs, bytes } = &mut *self.apart.borrow_mut();
-        if *bytes > 0
+        if *apart > 0
             && let Some(lent) = lent
         {
             lent.send(runs.drain(..).map(|(_, extent)| extent));
-            *bytes = 0;
         }
+        std::mem::take(apart)
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.buffer.borrow().len() + self.bytes_apart()
-    }
-
-    /// Those of it that are not in the buffer.
-    #[inline]
-    pub(crate) fn bytes_apart(&self) -> usize {
-        self.apart.borrow().bytes
+        let held = self.held.borrow();
+        held.buffer.len() + held.apart
     }
 }
 
@@ -252,14 +240,14 @@ const KEPT: usize = 1 << 20;
 
 impl Outlet for WireOut {
     fn mark(&self) -> usize {
-        self.buffer.borrow().len()
+        self.held.borrow().buffer.len()
     }
 
     fn undo(&self, mark: usize) {
-        self.buffer.borrow_mut().truncate(mark);
-        let HeldApart { runs, bytes, .. } = &mut *self.apart.borrow_mut();
+        let HeldBytes { buffer, runs, apart, .. } = &mut *self.held.borrow_mut();
+        buffer.truncate(mark);
         while let Some((_, extent)) = runs.pop_if(|(at, _)| *at >= mark) {
-            *bytes -= extent.length();
+            *apart -= extent.length();
         }
     }
 
@@ -277,14 +265,12 @@ struct WireSink<V> {
 
 impl<V> Sink<V> for WireSink<V> {
     fn push(&mut self, item: V) -> Result<(), Failure> {
-        let mut buffer = self.out.buffer.borrow_mut();
-        let mut apart = self.out.apart.borrow_mut();
+        let HeldBytes { buffer, lent, runs, apart } = &mut *self.out.held.borrow_mut();
         let start = buffer.len();
-        buffer.extend_from_slice(&self.exit.to_le_bytes());
-        buffer.extend_from_slice(&[0; 4]);
-        let place = apart.lent.as_mut().map_or(Place::Nowhere, Place::Lent);
-        let encoded =
-            self.fns.encode_checked(self.out.format, &item, &mut buffer, place, &mut self.unchecked);
+        let [low, high] = self.exit.to_le_bytes();
+        buffer.extend_from_slice(&[low, high, 0, 0, 0, 0]);
+        let place = lent.as_mut().map_or(Place::Nowhere, Place::Lent);
+        let encoded = (self.fns.encode)(self.out.format, &item, buffer, place, &mut self.unchecked);
         let extents = match encoded {
             Ok(extents) => extents,
             Err(error) => {
@@ -293,7 +279,7 @@ impl<V> Sink<V> for WireSink<V> {
             }
         };
         let length = buffer.len() - start - 6;
-        let bytes = apart.bytes + extents.iter().map(Extent::length).sum::<usize>();
+        let bytes = *apart + extents.iter().map(Extent::length).sum::<usize>();
         if buffer.len() + bytes > defaults::LARGEST_ITEM {
             buffer.truncate(start);
             return Err(Failure::new(
@@ -305,12 +291,10 @@ impl<V> Sink<V> for WireSink<V> {
             ));
         }
         buffer[start + 2..start + 6].copy_from_slice(&(length as u32).to_le_bytes());
-        apart.runs.extend(extents.into_iter().map(|extent| (start, extent)));
-        apart.bytes = bytes;
+        if !extents.is_empty() {
+            runs.extend(extents.into_iter().map(|extent| (start, extent)));
+            *apart = bytes;
+        }
         Ok(())
     }
-}
-
-pub(crate) fn codec_failure(error: CodecError) -> Failure {
-    Failure::new(FailureKind::Codec, error)
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::backlog::{Backlog, Records};
 use super::edge::check_held;
-use super::exit::codec_failure;
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
 use super::tx::Outlet;
 use crate::apart::Place;
@@ -22,7 +21,7 @@ use crate::queue::{Queue, Stopped};
 use crate::shared::{Halt, Shared};
 use crate::stats::StageStats;
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::wire::WireFns;
+use crate::wire::{WireFns, codec_failure};
 
 use crate::codec::Format;
 
@@ -256,9 +255,7 @@ impl<T> Sink<T> for FrontierSink<T> {
         check_held(ends.len())?;
         records.add(|out| {
             let mut unchecked = self.unchecked.get();
-            self.fns
-                .encode_checked(FORMAT, &item, out, Place::Nowhere, &mut unchecked)
-                .map_err(codec_failure)?;
+            (self.fns.encode)(FORMAT, &item, out, Place::Nowhere, &mut unchecked).map_err(codec_failure)?;
             self.unchecked.set(unchecked);
             if out.len() > defaults::LARGEST_ITEM {
                 let text = format!(

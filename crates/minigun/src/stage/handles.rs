@@ -5,12 +5,12 @@ use std::any::Any;
 use std::marker::PhantomData;
 
 use super::attempt::guarded;
-use super::exit::codec_failure;
 use crate::codec::Format;
 use crate::failure::Failure;
 use crate::journal::{Journal, Values};
 use crate::stats::{self, Totals};
 use crate::wire::Wire;
+use crate::wire::codec_failure;
 
 /// A count kept for the whole run, made by [`Pipeline::counter`](crate::Pipeline::counter) and read with
 /// [`Report::count`](crate::Report::count).

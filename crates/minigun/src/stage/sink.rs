@@ -137,7 +137,7 @@ impl<'a> Series<'a> {
         let mut left = self.meter.left();
         while let Some(item) = items.next() {
             attempt(item)?;
-            tx.journal.commit();
+            tx.journal.settle();
             let published = publish(tx);
             if tx.journal.is_used() {
                 self.settle();
@@ -160,7 +160,7 @@ impl<'a> Series<'a> {
         count: u64,
         publish: impl FnOnce() -> Result<(), Stopped>,
     ) -> Result<(), Broken> {
-        self.tx.journal.commit();
+        self.tx.journal.settle();
         publish()?;
         self.tx.journal.is_at(self.tx.journal.item() + count);
         self.told()

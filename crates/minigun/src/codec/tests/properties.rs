@@ -114,6 +114,11 @@ proptest! {
     }
 
     #[test]
+    fn the_compact_format_is_that_of_postcard(item in anything()) {
+        prop_assert_eq!(encoded(Format::Compact, &item), postcard::to_stdvec(&item).unwrap());
+    }
+
+    #[test]
     fn every_document_comes_back(item in json()) {
         let outcome = carry(Format::Tagged, &item);
         prop_assert!(matches!(outcome, Outcome::Carried), "{:?}", outcome);
@@ -124,6 +129,17 @@ proptest! {
     fn the_check_tells_different_items_apart(one in anything(), other in anything()) {
         let passes = round_trip(Format::Tagged, &one, &encoded(Format::Tagged, &other)).is_ok();
         prop_assert!(!passes || one == other || reordered(&one, &other));
+    }
+}
+
+#[test]
+fn numbers_of_every_length_are_written_as_postcard_does() {
+    for bit in 0..u64::BITS {
+        for number in [(1 << bit) - 1, 1 << bit, u64::MAX >> bit] {
+            let numbers =
+                (number, number as u32, number as u16, number as i64, -(number as i128), number as i32);
+            assert_eq!(encoded(Format::Compact, &numbers), postcard::to_stdvec(&numbers).unwrap());
+        }
     }
 }
 

@@ -1,32 +1,43 @@
 //! Walks through what serde is told about a value and sums it up in one number, without writing anything.
-//!
-//! What the sum is for is a [`Purpose`]: to compare two values, or merely to look whether a codec may have
-//! this one.
 
 mod parts;
 
-use std::{fmt, marker::PhantomData};
+use std::fmt;
 
 use serde::{Serialize, Serializer};
 
 use self::parts::Parts;
 use super::MAX_DEPTH;
 
-/// Why the walk goes.
-pub(super) trait Purpose {
-    /// Whether a field that is left out of its struct ends the walk.
-    const REFUSES_SKIPPED_FIELDS: bool;
-
-    /// Adds `next` to a sum, so that the order matters.
-    fn mix(sum: u64, next: u64) -> u64;
-
-    /// Sums up some bytes.
-    fn bytes(bytes: &[u8]) -> u64;
+/// The sum of all that `value` tells serde. It guards against mistakes, not against those who would forge one.
+pub(super) fn walk<T: Serialize + ?Sized>(value: &T) -> Result<u64, Refusal> {
+    value.serialize(Walk { depth: MAX_DEPTH })
 }
 
-/// The sum of all that `value` tells serde.
-pub(super) fn walk<P: Purpose, T: Serialize + ?Sized>(value: &T) -> Result<u64, Refusal> {
-    value.serialize(Walk::<P> { depth: MAX_DEPTH, purpose: PhantomData })
+/// Adds `next` to a sum, so that the order matters.
+#[inline]
+fn mix(sum: u64, next: u64) -> u64 {
+    // The finalizer of MurmurHash3, over a combination that tells the two apart.
+    let mut mixed = sum.rotate_left(23).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ next;
+    mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    mixed ^ (mixed >> 33)
+}
+
+/// Sums up some bytes.
+fn hash(bytes: &[u8]) -> u64 {
+    // Four words at a time, each in a lane of its own: what is checked may be long. Every step can be undone, so
+    // no two words give the same.
+    let mut lanes = [bytes.len() as u64, 1, 2, 3];
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let mut last = [0; 32];
+    last[..rest.len()].copy_from_slice(rest);
+    for block in blocks.iter().chain([&last]) {
+        for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<8>().0) {
+            *lane = (*lane ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        }
+    }
+    lanes.into_iter().fold(0, mix)
 }
 
 /// Why a walk ended early.
@@ -34,19 +45,10 @@ pub(super) fn walk<P: Purpose, T: Serialize + ?Sized>(value: &T) -> Result<u64, 
 #[error(transparent)]
 pub(super) struct Refusal(Box<Reason>);
 
-impl Refusal {
-    /// Whether another codec may well carry the value.
-    pub(super) fn is_skipped_field(&self) -> bool {
-        matches!(*self.0, Reason::Skipped(_))
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 enum Reason {
     #[error("it nests more than {MAX_DEPTH} levels deep")]
     Depth,
-    #[error("its field `{0}` is left out (`skip_serializing_if`), which would shift the fields after it")]
-    Skipped(&'static str),
     #[error("{0}")]
     Message(String),
 }
@@ -101,44 +103,35 @@ enum Shape {
     StructVariant,
 }
 
-struct Walk<P> {
+#[derive(Clone, Copy)]
+struct Walk {
     depth: u16,
-    purpose: PhantomData<P>,
 }
 
-// Derived, these would ask the same of the purpose.
-impl<P> Clone for Walk<P> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<P> Copy for Walk<P> {}
-
-impl<P: Purpose> Walk<P> {
+impl Walk {
     #[inline]
     fn sum(self, shape: Shape, word: u64) -> u64 {
-        P::mix(shape as u64, word)
+        mix(shape as u64, word)
     }
 
     #[inline]
     fn wide(self, shape: Shape, value: u128) -> u64 {
-        P::mix(self.sum(shape, value as u64), (value >> 64) as u64)
+        mix(self.sum(shape, value as u64), (value >> 64) as u64)
     }
 
     #[inline]
     fn name(self, shape: Shape, name: &'static str) -> u64 {
-        self.sum(shape, P::bytes(name.as_bytes()))
+        self.sum(shape, hash(name.as_bytes()))
     }
 
     #[inline]
     fn deeper(self) -> Result<Self, Refusal> {
         let depth = self.depth.checked_sub(1).ok_or(Reason::Depth)?;
-        Ok(Walk { depth, purpose: PhantomData })
+        Ok(Walk { depth })
     }
 
     #[inline]
-    fn open(self, head: u64) -> Result<Parts<P>, Refusal> {
+    fn open(self, head: u64) -> Result<Parts, Refusal> {
         Ok(Parts::new(self.deeper()?, head))
     }
 }
@@ -154,16 +147,16 @@ macro_rules! plain {
     )*};
 }
 
-impl<P: Purpose> Serializer for Walk<P> {
+impl Serializer for Walk {
     type Ok = u64;
     type Error = Refusal;
-    type SerializeSeq = Parts<P>;
-    type SerializeTuple = Parts<P>;
-    type SerializeTupleStruct = Parts<P>;
-    type SerializeTupleVariant = Parts<P>;
-    type SerializeMap = Parts<P>;
-    type SerializeStruct = Parts<P>;
-    type SerializeStructVariant = Parts<P>;
+    type SerializeSeq = Parts;
+    type SerializeTuple = Parts;
+    type SerializeTupleStruct = Parts;
+    type SerializeTupleVariant = Parts;
+    type SerializeMap = Parts;
+    type SerializeStruct = Parts;
+    type SerializeStructVariant = Parts;
 
     fn is_human_readable(&self) -> bool {
         false
@@ -182,8 +175,8 @@ impl<P: Purpose> Serializer for Walk<P> {
         serialize_f32(f32) F32: |value| u64::from(value.to_bits());
         serialize_f64(f64) F64: f64::to_bits;
         serialize_char(char) Char: u64::from;
-        serialize_str(&str) Str: |value| P::bytes(value.as_bytes());
-        serialize_bytes(&[u8]) Bytes: P::bytes;
+        serialize_str(&str) Str: |value| hash(value.as_bytes());
+        serialize_bytes(&[u8]) Bytes: hash;
     }
 
     fn serialize_i128(self, value: i128) -> Sum {
@@ -217,7 +210,7 @@ impl<P: Purpose> Serializer for Walk<P> {
 
     #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Sum {
-        Ok(P::mix(self.name(Shape::NewtypeStruct, name), value.serialize(self)?))
+        Ok(mix(self.name(Shape::NewtypeStruct, name), value.serialize(self)?))
     }
 
     #[inline]
@@ -225,21 +218,21 @@ impl<P: Purpose> Serializer for Walk<P> {
     where
         T: Serialize + ?Sized,
     {
-        Ok(P::mix(self.name(Shape::NewtypeVariant, variant), value.serialize(self.deeper()?)?))
+        Ok(mix(self.name(Shape::NewtypeVariant, variant), value.serialize(self.deeper()?)?))
     }
 
     #[inline]
-    fn serialize_seq(self, _len: Option<usize>) -> Result<Parts<P>, Refusal> {
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Parts, Refusal> {
         self.open(self.sum(Shape::Seq, 0))
     }
 
     #[inline]
-    fn serialize_tuple(self, _len: usize) -> Result<Parts<P>, Refusal> {
+    fn serialize_tuple(self, _len: usize) -> Result<Parts, Refusal> {
         self.open(self.sum(Shape::Tuple, 0))
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, _len: usize) -> Result<Parts<P>, Refusal> {
+    fn serialize_tuple_struct(self, name: &'static str, _len: usize) -> Result<Parts, Refusal> {
         self.open(self.name(Shape::TupleStruct, name))
     }
 
@@ -250,17 +243,17 @@ impl<P: Purpose> Serializer for Walk<P> {
         _index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Parts<P>, Refusal> {
+    ) -> Result<Parts, Refusal> {
         self.open(self.name(Shape::TupleVariant, variant))
     }
 
     #[inline]
-    fn serialize_map(self, _len: Option<usize>) -> Result<Parts<P>, Refusal> {
+    fn serialize_map(self, _len: Option<usize>) -> Result<Parts, Refusal> {
         self.open(self.sum(Shape::Map, 0))
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Parts<P>, Refusal> {
+    fn serialize_struct(self, name: &'static str, _len: usize) -> Result<Parts, Refusal> {
         self.open(self.name(Shape::Struct, name))
     }
 
@@ -271,7 +264,7 @@ impl<P: Purpose> Serializer for Walk<P> {
         _index: u32,
         variant: &'static str,
         _len: usize,
-    ) -> Result<Parts<P>, Refusal> {
+    ) -> Result<Parts, Refusal> {
         self.open(self.name(Shape::StructVariant, variant))
     }
 }

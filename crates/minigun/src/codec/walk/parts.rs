@@ -8,19 +8,19 @@ use serde::{
     },
 };
 
-use super::{Purpose, Reason, Refusal, Sum, Walk};
+use super::{Refusal, Sum, Walk, hash, mix};
 
 /// The sum of the parts of a value so far.
-pub(super) struct Parts<P> {
-    inside: Walk<P>,
+pub(super) struct Parts {
+    inside: Walk,
     sum: u64,
     count: u64,
     key: u64,
 }
 
-impl<P: Purpose> Parts<P> {
+impl Parts {
     #[inline]
-    pub(super) fn new(inside: Walk<P>, head: u64) -> Self {
+    pub(super) fn new(inside: Walk, head: u64) -> Self {
         Parts { inside, sum: head, count: 0, key: 0 }
     }
 
@@ -28,37 +28,33 @@ impl<P: Purpose> Parts<P> {
     #[inline]
     fn in_order(&mut self, part: u64) {
         self.count += 1;
-        self.sum = P::mix(self.sum, part);
+        self.sum = mix(self.sum, part);
     }
 
     /// A part that may come anywhere: the elements of a set, the entries of a map.
     #[inline]
     fn in_any_order(&mut self, part: u64) {
         self.count += 1;
-        self.sum = self.sum.wrapping_add(P::mix(!0, part));
+        self.sum = self.sum.wrapping_add(mix(!0, part));
     }
 
     #[inline]
     fn field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Refusal> {
-        let part = P::mix(P::bytes(name.as_bytes()), value.serialize(self.inside)?);
+        let part = mix(hash(name.as_bytes()), value.serialize(self.inside)?);
         self.in_order(part);
         Ok(())
     }
 
-    fn skipped(&mut self, name: &'static str) -> Result<(), Refusal> {
-        if P::REFUSES_SKIPPED_FIELDS { Err(Reason::Skipped(name).into()) } else { Ok(()) }
-    }
-
     #[inline]
     fn close(self) -> Sum {
-        Ok(P::mix(self.sum, self.count))
+        Ok(mix(self.sum, self.count))
     }
 }
 
 /// The parts that serde hands over one by one, without names.
 macro_rules! nameless {
     ($($trait:ident::$method:ident: $add:ident;)*) => {$(
-        impl<P: Purpose> $trait for Parts<P> {
+        impl $trait for Parts {
             type Ok = u64;
             type Error = Refusal;
 
@@ -85,7 +81,7 @@ nameless! {
     SerializeTupleVariant::serialize_field: in_order;
 }
 
-impl<P: Purpose> SerializeMap for Parts<P> {
+impl SerializeMap for Parts {
     type Ok = u64;
     type Error = Refusal;
 
@@ -97,7 +93,7 @@ impl<P: Purpose> SerializeMap for Parts<P> {
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Refusal> {
-        let part = P::mix(self.key, value.serialize(self.inside)?);
+        let part = mix(self.key, value.serialize(self.inside)?);
         self.in_any_order(part);
         Ok(())
     }
@@ -111,7 +107,7 @@ impl<P: Purpose> SerializeMap for Parts<P> {
 /// The parts that come with a name.
 macro_rules! named {
     ($($trait:ident)*) => {$(
-        impl<P: Purpose> $trait for Parts<P> {
+        impl $trait for Parts {
             type Ok = u64;
             type Error = Refusal;
 
@@ -121,10 +117,6 @@ macro_rules! named {
                 T: Serialize + ?Sized,
             {
                 self.field(name, value)
-            }
-
-            fn skip_field(&mut self, name: &'static str) -> Result<(), Refusal> {
-                self.skipped(name)
             }
 
             #[inline]

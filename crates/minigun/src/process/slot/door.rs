@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use minigun_os::{Event, Socket};
 
-use super::feed::{Encoding, FRAME_LIMIT, encode};
+use super::feed::FRAME_LIMIT;
 use super::{Slot, SlotBlock};
 use crate::process::frame::{self, Kind};
 use crate::process::link::Stage;
 use crate::process::protocol;
 use crate::queue::{Kept, Pop};
 use crate::stats::{StageStats, WorkerState, WorkerStats};
+use crate::wire::Encoded;
 
 /// A slot must have slept so long; about what it takes to wake it, a few times over.
 const REST: Duration = Duration::from_micros(50);
@@ -89,11 +90,15 @@ impl<T: Send + 'static> SlotBlock<T> {
         let mut out = ledger.take_spare();
         let start = frame::open(&mut out, Kind::Items, index);
         let head = protocol::begin_items(&mut out, first, 1);
+        let blocks = out.len();
         // The first items, which are checked, do not come this way.
         // Nor do long ones: there is no need for a place apart.
-        let (Encoding { ranges, .. }, encoded) = encode(self, None, &mut 0, &run, &mut out, FRAME_LIMIT);
-        protocol::end_items(&mut out, head, ranges.len() as u32);
-        if encoded.is_err() || ranges.len() < run.len() || frame::seal(&mut out, start).is_err() {
+        let (mut encoded, format) = (Encoded::default(), self.settings.format);
+        let outcome =
+            (self.wire.encode_run)(format, &run, &mut out, None, (FRAME_LIMIT, &mut 0), &mut encoded);
+        let (blocks, count) = (blocks..out.len(), encoded.count);
+        protocol::end_items(&mut out, head, count);
+        if outcome.is_err() || (count as usize) < run.len() || frame::seal(&mut out, start).is_err() {
             drop(ledger);
             // The slot will find the same, and knows what to do then.
             let kept = run.into_iter().zip(first..);
@@ -101,8 +106,8 @@ impl<T: Send + 'static> SlotBlock<T> {
             return false;
         }
         let frame = Arc::new(out);
-        desk.claims.offer(index, ranges.len());
-        ledger.add_new(&frame, first, &ranges);
+        desk.claims.offer(index, count as usize);
+        ledger.add_new(&frame, first, count, blocks);
         drop(ledger);
         desk.idle.store(false, Ordering::SeqCst);
         way.stats.sent_bytes(frame.len() as u64);
@@ -119,7 +124,7 @@ impl<T: Send + 'static> SlotBlock<T> {
             // The slot is awake already, or will soon be: the worker is gone.
             Err(_) => None,
         };
-        if ranges.len() > 1 {
+        if count > 1 {
             // As behind any frame: who is idle may take over what waits behind the first.
             self.crew.wake_idle(1);
         }

@@ -1,23 +1,19 @@
 //! Out: which items a worker gets, and the frame that carries them.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::results::Left;
-use super::{Slot, SlotBlock, Step};
-use crate::apart::{Extent, Place, Store};
-use crate::defaults::{HELD_BYTES, LARGEST_ITEM};
-use crate::failure::{Failure, FailureKind};
+use super::{Slot, Step};
+use crate::defaults::HELD_BYTES;
 use crate::process::crew::Again;
 use crate::process::frame::{self, Kind};
-use crate::process::ledger::Parcel;
+use crate::process::ledger::{self, Parcel};
 use crate::process::link::Stage;
 use crate::process::protocol;
 use crate::queue::{Kept, Pop};
-use crate::stage::attempt::guarded;
-use crate::stage::exit::codec_failure;
 use crate::stats::WorkerState;
+use crate::wire::Encoded;
 
 impl<T: Send + 'static> Slot<'_, T> {
     /// How many items may be sent to the worker now.
@@ -79,7 +75,10 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         let mut run = Vec::new();
         self.queue_due = None;
-        match self.block.queue.try_pop(&mut run, credit, self.block.crew.desks.len(), &self.desk.event) {
+        // To a worker at work no crumbs: with its next results the slot looks again.
+        let least = self.desk.ledger.lock().live() / 2;
+        let share = self.block.crew.desks.len();
+        match self.block.queue.try_pop(&mut run, (least, credit), share, &self.desk.event) {
             Pop::Run(first) => {
                 load.runs.push((first, run));
                 Ok(true)
@@ -152,21 +151,28 @@ impl<T: Send + 'static> Slot<'_, T> {
             let mut items = items.into_iter();
             while items.len() > 0 && (out.len() + apart < FRAME_LIMIT || carried.len() + new == 0) {
                 let run = protocol::begin_items(&mut out, number, 1);
-                let (store, limit) = (self.store.as_ref(), FRAME_LIMIT.saturating_sub(apart));
-                let (encoding, outcome) =
-                    encode(self.block, store, &mut self.unchecked, items.as_slice(), &mut out, limit);
-                let Encoding { ranges, long, apart: more } = encoding;
+                let blocks = out.len();
+                let limit = (FRAME_LIMIT.saturating_sub(apart), &mut self.unchecked);
+                let mut now = Encoded::default();
+                let outcome = (self.block.wire.encode_run)(
+                    self.block.settings.format,
+                    items.as_slice(),
+                    &mut out,
+                    self.store.as_ref(),
+                    limit,
+                    &mut now,
+                );
+                let Encoded { count, long, apart: more } = now;
                 apart += more;
-                protocol::end_items(&mut out, run, ranges.len() as u32);
-                let of_run = items.by_ref().take(ranges.len());
+                protocol::end_items(&mut out, run, count);
+                let of_run = items.by_ref().take(count as usize);
                 // Items that nobody will want are dropped here.
                 let kept: Vec<T> = of_run.filter(|_| self.block.keeps_items).collect();
-                let next = number + ranges.len() as u64;
-                new += ranges.len();
-                if !ranges.is_empty() {
-                    encoded.push((number, ranges, kept, long));
+                if count > 0 {
+                    encoded.push((number, count, blocks..out.len(), kept, long));
                 }
-                number = next;
+                new += count as usize;
+                number += u64::from(count);
                 if let Err(failure) = outcome
                     && let Some(item) = items.next()
                 {
@@ -187,14 +193,13 @@ impl<T: Send + 'static> Slot<'_, T> {
         for (parcel, range) in carried {
             ledger.add(parcel.moved(&frame, range));
         }
-        for (number, ranges, kept, long) in encoded {
+        for (number, count, blocks, kept, long) in encoded {
             if kept.is_empty() && long.is_empty() {
-                ledger.add_new(&frame, number, &ranges);
+                ledger.add_new(&frame, number, count, blocks);
                 continue;
             }
             let (mut kept, mut long) = (kept.into_iter(), long.into_iter().peekable());
-            for (at, range) in ranges.into_iter().enumerate() {
-                let range = range.start as usize..range.end as usize;
+            for (at, range) in ledger::blocks(&frame, blocks.start).take(count as usize).enumerate() {
                 let parcel = Parcel::new(&frame, range, number + at as u64, kept.next());
                 let extents = long.next_if(|(of, _)| *of == at).map(|(_, extents)| extents);
                 ledger.add(parcel.with(extents.unwrap_or_default()));
@@ -225,63 +230,6 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         Ok(())
     }
-}
-
-/// Where encoded items stand.
-#[derive(Default)]
-pub(super) struct Encoding {
-    /// In the frame, one for each.
-    pub(super) ranges: Vec<Range<u32>>,
-    /// Which of them have long runs that stand elsewhere, and where.
-    pub(super) long: Vec<(usize, Vec<Extent>)>,
-    /// How many bytes those are together.
-    apart: usize,
-}
-
-/// Encodes items, each as a block, until one fails or there are `limit` bytes. So many as are `unchecked` are read once
-/// more.
-pub(super) fn encode<T>(
-    block: &SlotBlock<T>,
-    store: Option<&Arc<Store>>,
-    unchecked: &mut u32,
-    items: &[T],
-    out: &mut Vec<u8>,
-    limit: usize,
-) -> (Encoding, Result<(), Failure>) {
-    let (format, wire) = (block.settings.format, block.wire);
-    let (mut end, mut encoding) = (out.len(), Encoding::default());
-    encoding.ranges.reserve(items.len());
-    // The user's `Serialize`: if it panics, that is its item's failure.
-    let encoded = guarded(|| {
-        for item in items {
-            let start = out.len();
-            out.extend_from_slice(&[0; 4]);
-            let place = store.map_or(Place::Nowhere, Place::Store);
-            let extents = wire.encode_checked(format, item, out, place, unchecked).map_err(codec_failure)?;
-            let length = out.len() - start - 4;
-            let apart = extents.iter().map(Extent::length).sum::<usize>();
-            if length + apart > LARGEST_ITEM {
-                let text = format!(
-                    "the item is {} bytes long when encoded, more than the {LARGEST_ITEM} allowed",
-                    length + apart
-                );
-                return Err(Failure::new(FailureKind::Codec, text));
-            }
-            if !extents.is_empty() {
-                encoding.long.push((encoding.ranges.len(), extents));
-                encoding.apart += apart;
-            }
-            out[start..start + 4].copy_from_slice(&(length as u32).to_le_bytes());
-            end = out.len();
-            encoding.ranges.push(start as u32 + 4..end as u32);
-            if end + encoding.apart >= limit {
-                break;
-            }
-        }
-        Ok(())
-    });
-    out.truncate(end);
-    (encoding, encoded)
 }
 
 /// Encoded items beyond this many bytes go into the next frame.
