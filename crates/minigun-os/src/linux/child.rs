@@ -3,7 +3,7 @@
 //! Steps whose effect children inherit (handlers, ignored signals, standard input) are done once in a fork
 //! server and cost its workers nothing.
 
-use std::ffi::CString;
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -165,9 +165,11 @@ pub fn set_title(title: &str) {
     while !title.is_char_boundary(end) {
         end -= 1;
     }
-    if let Ok(name) = CString::new(&title[..end]) {
+    let mut name = [0; 16];
+    name[..end].copy_from_slice(&title.as_bytes()[..end]);
+    if let Ok(name) = CStr::from_bytes_until_nul(&name) {
         // A title is a kindness to whoever looks; a kernel that refuses it changes nothing else.
-        let _ = rustix::thread::set_name(&name);
+        let _ = rustix::thread::set_name(name);
     }
 }
 

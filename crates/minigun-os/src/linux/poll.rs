@@ -63,6 +63,9 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// So many entries need no memory of their own.
+const FEW: usize = 4;
+
 /// Waits until an entry is ready or the time is over; how many entries are ready (0: time over). An
 /// interruption by a signal goes on with the time that is left. `None` waits without a bound.
 ///
@@ -70,31 +73,38 @@ impl<'a> Watch<'a> {
 /// `EBADF` if this process closed one of the descriptors; what the kernel says to `poll`.
 pub fn poll(watches: &mut [Watch<'_>], timeout: Option<Duration>) -> io::Result<usize> {
     let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
-    let mut fds = Vec::with_capacity(watches.len());
-    for watch in watches.iter() {
+    // Few are watched, and memory from the heap would cost a process that forks and is forked a copy of its pages.
+    let nothing = || PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::empty());
+    let (mut few, mut many) = ([(); FEW].map(|()| nothing()), Vec::new());
+    let fds = match watches.len() {
+        count @ ..=FEW => &mut few[..count],
+        count => {
+            many.resize_with(count, nothing);
+            &mut many[..]
+        }
+    };
+    for (fd, watch) in fds.iter_mut().zip(watches.iter()) {
         let events = match watch.interest {
             Interest::Read => PollFlags::IN,
             Interest::Write => PollFlags::OUT,
             Interest::Both => PollFlags::IN | PollFlags::OUT,
             Interest::Death => PollFlags::empty(),
         };
-        let fd = match watch.fd {
-            Some(fd) => fd.get()?,
-            None => rustix::stdio::stderr(),
+        *fd = match watch.fd {
+            Some(number) => PollFd::from_borrowed_fd(number.get()?, events),
+            None => PollFd::from_borrowed_fd(rustix::stdio::stderr(), events),
         };
-        fds.push(PollFd::from_borrowed_fd(fd, events));
     }
     let mut left = timeout;
     let ready = loop {
-        match rustix::event::poll(&mut fds, left.map(timespec).as_ref()) {
+        match rustix::event::poll(fds, left.map(timespec).as_ref()) {
             Ok(ready) => break ready,
             Err(Errno::INTR) => left = deadline.map(|d| d.saturating_duration_since(Instant::now())),
             Err(error) => return Err(error.into()),
         }
     };
-    let found: Vec<_> = fds.iter().map(PollFd::revents).collect();
-    for (watch, found) in watches.iter_mut().zip(found) {
-        watch.found = found;
+    for (watch, fd) in watches.iter_mut().zip(fds) {
+        watch.found = fd.revents();
     }
     Ok(ready)
 }

@@ -2,9 +2,9 @@
 //!
 //! One byte for every item in flight. The program offers; the worker claims by moving `OFFERED` to `RUNNING`,
 //! so the program can take an item back by moving `OFFERED` to `REVOKED`: whoever moves first has it. When
-//! a worker died, its `RUNNING` byte names the item that killed it. Beside the bytes each worker has three words: when
-//! it began the item it runs, its process number, and how many runs of its slab the program has read. The slabs are
-//! handed out here as well.
+//! a worker died, its `RUNNING` byte names the item that killed it. Beside the bytes each worker has four words: when
+//! it began the item it runs, its process number, how many runs of its slab the program has read, and how long its item
+//! is likely to take. The slabs are handed out here as well.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const DONE: u8 = 3;
 const REVOKED: u8 = 4;
 
 /// Words of one worker.
-const WORDS: usize = 3;
+const WORDS: usize = 4;
 /// The program reads no more runs.
 const CLOSED: u64 = u64::MAX;
 
@@ -63,6 +63,16 @@ impl Board {
             both.map(|(items, results)| Mutex::new(Some(Slabs { items, results }))).collect()
         });
         Ok(Arc::new(Board { memory, epoch: Instant::now(), slabs }))
+    }
+
+    /// In a fork server, and so in all its workers: what the program keeps in the slabs of items is out of reach of stray
+    /// pointers. Refused, it is not, as the heap is not.
+    pub(crate) fn seal_items(&self) {
+        if let Some(slabs) = self.slabs.first()
+            && let Some(slabs) = &mut *slabs.lock()
+        {
+            let _ = slabs.items.seal();
+        }
     }
 
     pub(crate) fn slot(self: &Arc<Self>, slot: usize) -> Claims {
@@ -124,6 +134,17 @@ impl Claims {
     /// By the worker: how many runs the program has read; `None` if it reads no more.
     pub(crate) fn runs_read(&self) -> Option<u64> {
         Some(self.runs().load(Ordering::Acquire)).filter(|runs| *runs != CLOSED)
+    }
+
+    /// By the program: how long the next worker's item is likely to take.
+    pub(crate) fn expect(&self, time: Duration) {
+        self.board.memory.words()[self.slot * WORDS + 3]
+            .store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// By the worker: how long its item is likely to take.
+    pub(crate) fn expected(&self) -> Duration {
+        Duration::from_nanos(self.board.memory.words()[self.slot * WORDS + 3].load(Ordering::Relaxed))
     }
 
     /// By the worker: it begins an item now.

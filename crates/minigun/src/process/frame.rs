@@ -115,17 +115,29 @@ pub(crate) struct Reader {
     start: usize,
     /// Bytes from here on were not received yet.
     end: usize,
+    /// So much room is enough while no frame needs more.
+    few: Option<usize>,
 }
 
 /// The least room offered to a read.
 const ROOM: usize = 64 << 10;
-/// The room for the first read of all. A worker for one batch sees no more than one frame, and every page of a buffer
-/// that is larger costs it a fault.
+/// The room for the first read of all.
 const FIRST: usize = 8 << 10;
 /// A buffer that one large frame made larger than this is given back.
 const KEPT: usize = 4 << 20;
 
 impl Reader {
+    /// For the one frame that a worker for one item gets: first its header is read, then the rest into a buffer that is no
+    /// larger. Every page of it costs a new process a fault.
+    pub(crate) fn of_one_frame() -> Self {
+        Reader { few: Some(HEADER), ..Reader::default() }
+    }
+
+    /// For the few words of a worker for one item.
+    pub(crate) fn of_few() -> Self {
+        Reader { few: Some(FIRST), ..Reader::default() }
+    }
+
     /// Room for bytes to be received; say with [`received`](Self::received) how many came.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
@@ -134,13 +146,14 @@ impl Reader {
                 self.buffer = Vec::new();
             }
         }
-        let least = if self.buffer.len() < ROOM { FIRST } else { ROOM };
+        let first = self.few.unwrap_or(FIRST);
+        let least = if self.buffer.len() < ROOM { first } else { ROOM };
         let want = match header(&self.buffer[self.start..self.end]) {
             // A large frame grows with what arrives, not with what its header promises.
             Ok(Some((_, _, length))) => {
                 (length + HEADER).saturating_sub(self.end - self.start).clamp(least, 1 << 20)
             }
-            _ if self.buffer.is_empty() => FIRST,
+            _ if self.buffer.is_empty() || self.few.is_some() => first,
             _ => ROOM,
         };
         if self.buffer.len() - self.end < want {
@@ -151,7 +164,7 @@ impl Reader {
             if self.buffer.len() - self.end < want {
                 let whole = self.end + want;
                 // What is read once is not made larger than it is.
-                self.buffer.resize(if least == FIRST { whole } else { whole.next_power_of_two() }, 0);
+                self.buffer.resize(if least < ROOM { whole } else { whole.next_power_of_two() }, 0);
             }
         }
         &mut self.buffer[self.end..]

@@ -59,11 +59,12 @@ pub(crate) enum Input {
 }
 
 impl Link {
-    pub(crate) fn new(process: WorkerProcess, unhurried: bool) -> Self {
+    /// `fresh`: it serves one item.
+    pub(crate) fn new(process: WorkerProcess, unhurried: bool, fresh: bool) -> Self {
         let mut link = Link {
             process,
             outgoing: VecDeque::new(),
-            reader: Reader::default(),
+            reader: if fresh { Reader::of_few() } else { Reader::default() },
             stage: Stage::Forked,
             deadline: None,
             heard: Instant::now(),
@@ -116,7 +117,7 @@ impl Link {
 
     /// A worker that was forked ahead: it owes nothing.
     pub(crate) fn ahead(process: WorkerProcess, unhurried: bool) -> Self {
-        Link { deadline: None, was_ahead: true, ..Link::new(process, unhurried) }
+        Link { deadline: None, was_ahead: true, ..Link::new(process, unhurried, true) }
     }
 
     /// From now on it owes its first words.

@@ -38,12 +38,14 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use minigun_os::child;
+use minigun_os::{PipeWriter, child};
 
 use crate::defaults::{ANSWER_BOUND, GRACE};
 use crate::error::Error;
 use crate::graph::StageId;
+use crate::journal;
 use crate::limits::Limits;
+use crate::meter::{self, Waits};
 use crate::plan::hooks::ForkHook;
 use crate::shared::{Halt, Shared};
 
@@ -143,6 +145,7 @@ impl Plan {
         let writers = Arc::new(writers);
         let firsts = self.programs.iter().map(|(_, first)| *first).collect();
         let (programs, shared, pipes) = (self.programs, Arc::clone(&self.shared), Arc::clone(&writers));
+        let theirs = Arc::clone(&board);
         let main = move |seat: Seat| match programs.get(seat.block as usize) {
             Some((program, first)) => {
                 let slot = first + seat.slot as usize;
@@ -157,7 +160,14 @@ impl Plan {
         };
         let oom = OomWatch::new();
         let main: zygote::WorkerMain = Box::new(main);
-        let zygotes = Zygotes::birth(&name, &main, &writers, ANSWER_BOUND).map_err(|error| failed(&error))?;
+        let inside = || {
+            writers.iter().for_each(PipeWriter::keep_in_children);
+            theirs.seal_items();
+            // Thread-locals with destructors are registered with the loader at their first use: here, for all workers.
+            journal::leave_behind();
+            drop(meter::wait(Waits::ForInput));
+        };
+        let zygotes = Zygotes::birth(&name, &main, &inside, ANSWER_BOUND).map_err(|error| failed(&error))?;
         let stderr = Listener::start(ears, &self.shared)
             .map_err(|error| failed(&format!("starting the thread for standard error: {error}")))?;
         Ok(Processes { zygotes, stderr, oom, firsts })

@@ -1,5 +1,7 @@
 //! How many items to send a worker at once: about a millisecond of work, at most 64 KiB.
 
+use std::time::Duration;
+
 use super::protocol::Work;
 use crate::defaults::{FRAME_BYTES, FRAME_WORK, WINDOW_ITEMS};
 
@@ -26,6 +28,11 @@ impl Pace {
         if items > 0 {
             learn(&mut self.bytes, bytes as f64 / items as f64);
         }
+    }
+
+    /// How long an item is likely to take; for ever, until that is known.
+    pub(crate) fn time(&self) -> Duration {
+        self.nanos.map_or(Duration::MAX, |nanos| Duration::from_nanos(nanos as u64))
     }
 
     /// Items are so small that many of them make a frame.

@@ -1,7 +1,7 @@
 //! The worker: receive, run, send back, until there is no more.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use minigun_os::{Interest, Pid, Socket, Watch, child, poll, procfs};
 
@@ -59,6 +59,9 @@ pub(crate) trait Serve: Send + Sync {
     fn serve(&self, socket: Socket, claims: &Claims, run: &Arc<Shared>, after_fork: &[ForkHook]) -> i32;
 }
 
+/// For a shorter item it is not worth a worker's while to go to a core of its own.
+const LONG: Duration = Duration::from_micros(300);
+
 /// The worker ended as it should.
 const ORDERLY: i32 = 0;
 /// The program is gone, or what it sends makes no sense.
@@ -67,10 +70,12 @@ const CUT_OFF: i32 = 2;
 impl<T: Send + 'static> Serve for WorkerProgram<T> {
     fn serve(&self, socket: Socket, claims: &Claims, run: &Arc<Shared>, after_fork: &[ForkHook]) -> i32 {
         let socket = Arc::new(socket);
-        let mut reader = Reader::default();
+        let mut reader = if self.fresh { Reader::of_one_frame() } else { Reader::default() };
         if self.fresh {
-            // Its neighbours are at work on theirs, and the core of the worker before it is about to be free.
-            child::visit_core(claims.slot());
+            if claims.expected() >= LONG {
+                // Its neighbours are at work on theirs, and the core of the worker before it is about to be free.
+                child::visit_core(claims.slot());
+            }
             if !awaited(&socket, &mut reader) {
                 return ORDERLY;
             }
@@ -131,13 +136,20 @@ impl<T: Send + 'static> WorkerProgram<T> {
         });
         let built = hooked.and_then(|()| Attempt::new(Arc::clone(&self.head), cx)).and_then(|attempt| {
             journal.commit();
+            let entries = journal.take();
+            // The program sees on the board that a fresh one has begun its item: that it is ready then need not be said.
+            if self.fresh && !self.timed && entries.is_empty() {
+                return Ok((attempt, None));
+            }
             let mut bytes = Vec::new();
-            protocol::encode_journal(journal.take(), Work::default(), &mut bytes)?;
-            Ok((attempt, bytes))
+            protocol::encode_journal(entries, Work::default(), &mut bytes)?;
+            Ok((attempt, Some(bytes)))
         });
         match built {
             Ok((attempt, bytes)) => {
-                send(socket, Kind::Ready, 0, &bytes)?;
+                if let Some(bytes) = bytes {
+                    send(socket, Kind::Ready, 0, &bytes)?;
+                }
                 Ok(Some((attempt, out)))
             }
             Err(failure) => {
@@ -250,9 +262,7 @@ impl<T: Send + 'static> WorkerProgram<T> {
 
     /// Where the long runs of items are found, and those of results are put.
     fn apart(&self, claims: &Claims) -> (Shelf, Option<Lent>) {
-        let Some(Slabs { mut items, results }) = claims.slabs() else { return (Shelf::default(), None) };
-        // What the program keeps there is out of reach of stray pointers; refused, it is not, as the heap is not.
-        let _ = items.seal();
+        let Some(Slabs { items, results }) = claims.slabs() else { return (Shelf::default(), None) };
         let claims = claims.clone();
         let lent = self.lends.then(|| Lent::new(results, move || claims.runs_read()));
         (Shelf::new(Some(items)), lent)

@@ -53,6 +53,9 @@ struct Inner {
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
 pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
+    // The kernel prepares a process of one thread for it at once; one of several waits for milliseconds, and its first
+    // item with it. What is forked later inherits it.
+    let _ = minigun_os::LightFence::new();
     let Draft {
         mut graph,
         nodes,

@@ -194,8 +194,11 @@ impl<T: Send + 'static> Slot<'_, T> {
         let overdue = link.overdue.is_some() && link.overdue == self.desk.claims.begun();
         let mut step = Ok(());
         let mut charged = None;
+        let mut begun = link.stage >= Stage::Ready;
         for (index, mut parcel) in flight {
             let (running, done) = (self.desk.claims.is_running(index), self.desk.claims.is_done(index));
+            // It need not have said that it was ready.
+            begun |= running || done;
             let (deaths, limit, kind) = match condemned {
                 // A worker that was told to die for another item says nothing about this one.
                 true if !(running && overdue) => {
@@ -237,13 +240,12 @@ impl<T: Send + 'static> Slot<'_, T> {
         }
         let when = match (charged, link.stage) {
             (Some(item), _) => format!("while it ran item {item}"),
-            (None, Stage::Forked | Stage::Starting) => "while it started".to_string(),
+            (None, _) if !begun => "while it started".to_string(),
             (None, _) => "between items".to_string(),
         };
         let words = cause.words(FEW);
         let cause = format!("{cause} {when}{}", beneath(words.as_deref()));
-        let was_ready = link.stage >= Stage::Ready;
-        match self.block.crew.died(was_ready, cause, &self.block.settings, &self.block.name) {
+        match self.block.crew.died(begun, cause, &self.block.settings, &self.block.name) {
             Ok(()) => Ok(()),
             Err(error) => self.fail(error),
         }
@@ -292,13 +294,23 @@ impl<T: Send + 'static> Slot<'_, T> {
             }
             return Ok(());
         }
-        if link.stage == Stage::Forked && self.block.fresh && self.desk.claims.pid().is_some() {
-            // It says no hello, but has begun with its hooks.
-            link.stage = Stage::Starting;
-            link.deadline = link.within(INIT_BOUND);
-            link.said_hello();
-            self.began();
-            return Ok(());
+        if link.stage <= Stage::Starting && self.block.fresh {
+            // It says no hello, and perhaps not that it is ready: the board says both.
+            let (claims, index) = (&self.desk.claims, self.desk.ledger.lock().next().wrapping_sub(1));
+            let stage = match claims.pid() {
+                Some(_) if claims.is_running(index) || claims.is_done(index) => Stage::Ready,
+                Some(_) => Stage::Starting,
+                None => Stage::Forked,
+            };
+            if stage > link.stage {
+                link.deadline = if stage == Stage::Ready { None } else { link.within(INIT_BOUND) };
+                if link.stage == Stage::Forked {
+                    link.said_hello();
+                }
+                link.stage = stage;
+                self.began();
+                return Ok(());
+            }
         }
         if link.stage == Stage::Forked && !link.missed_hello() {
             return Ok(());

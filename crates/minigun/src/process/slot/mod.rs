@@ -288,9 +288,10 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
         self.desk.claims.is_process(None);
         let link = match self.spares.take() {
             Some(spare) => spare,
-            None => Link::new(self.process()?, self.block.debugged),
+            None => Link::new(self.process()?, self.block.debugged, self.block.fresh),
         };
-        self.figures.runs_in(None);
+        // Of one that was forked ahead it is known.
+        self.figures.runs_in(link.pid());
         self.figures.is(WorkerState::Starting);
         self.link = Some(link);
         Ok(())
@@ -299,6 +300,7 @@ impl<'a, T: Send + 'static> Slot<'a, T> {
     /// A new process for this slot.
     fn process(&self) -> Step<WorkerProcess> {
         let title = format!("mg:{}/{}", self.block.name, self.index);
+        self.desk.claims.expect(self.pace.time());
         match self.processes.spawn(self.block.number, self.index as u32, &title) {
             Ok(process) => {
                 process.on_end(&self.desk.event);

@@ -82,6 +82,9 @@ impl<T: Send + 'static> Slot<'_, T> {
                 Kind::Results => {
                     step = self.results(frame.number, frame.payload)?;
                     if self.block.fresh {
+                        if stage < Stage::Ready {
+                            self.block.crew.started();
+                        }
                         // Its only item: it ends, and need not say so.
                         stage = stage.max(Stage::Ending);
                     }

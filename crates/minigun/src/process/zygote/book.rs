@@ -223,7 +223,11 @@ impl Shared {
 
     /// Sends a request. Waits for room while the zygote lives: one that is slow, but reports, is waited for, and
     /// one that is silent the listener kills.
-    pub(super) fn send(&self, request: &Request, carry: Option<&dyn Descriptor>) -> Result<(), ZygoteError> {
+    pub(super) fn send(
+        &self,
+        request: &Request<'_>,
+        carry: Option<&dyn Descriptor>,
+    ) -> Result<(), ZygoteError> {
         self.owe();
         let sent = self.deliver(request, carry);
         if sent.is_err() {
@@ -232,7 +236,7 @@ impl Shared {
         sent
     }
 
-    fn deliver(&self, request: &Request, carry: Option<&dyn Descriptor>) -> Result<(), ZygoteError> {
+    fn deliver(&self, request: &Request<'_>, carry: Option<&dyn Descriptor>) -> Result<(), ZygoteError> {
         let record = request.encode();
         loop {
             let refused = match self.control.try_send(&record, carry) {

@@ -60,7 +60,7 @@ impl Zygote {
         let (socket, theirs) = Socket::pair(Some(STREAM_BUFFER)).map_err(call("socketpair"))?;
         let card = Arc::new(Card::default());
         let id = self.shared.open_card(&card)?;
-        let request = Request::Spawn { id, block, slot, title: title.to_owned() };
+        let request = Request::Spawn { id, block, slot, title };
         if let Err(error) = self.shared.send(&request, Some(&theirs)) {
             self.shared.drop_card(id);
             return Err(error);

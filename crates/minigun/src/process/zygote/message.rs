@@ -37,12 +37,12 @@ pub(super) const BATCH: usize = 32;
 
 /// What the program asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(super) enum Request<'a> {
     Spawn {
         id: u64,
         block: u32,
         slot: u32,
-        title: String,
+        title: &'a str,
     },
     /// For the worker and its process group. Number 0 reaches nobody, but is answered.
     Signal {
@@ -70,7 +70,7 @@ pub(super) enum Reply {
     Done,
 }
 
-impl Request {
+impl<'a> Request<'a> {
     pub(super) fn encode(&self) -> [u8; RECORD] {
         match self {
             Request::Spawn { id, block, slot, title } => {
@@ -89,13 +89,12 @@ impl Request {
         }
     }
 
-    pub(super) fn decode(message: &[u8]) -> Option<Request> {
-        let record: &[u8; RECORD] = message.try_into().ok()?;
+    pub(super) fn decode(message: &'a [u8]) -> Option<Request<'a>> {
+        let record: &'a [u8; RECORD] = message.try_into().ok()?;
         let (kind, value, id, first, _) = fields(record);
         match kind {
             1 => {
-                let title = record[24..].split(|b| *b == 0).next()?;
-                let title = String::from_utf8_lossy(title).into_owned();
+                let title = std::str::from_utf8(record[24..].split(|b| *b == 0).next()?).ok()?;
                 Some(Request::Spawn { id, block: value, slot: u32::try_from(first).ok()?, title })
             }
             2 => Some(Request::Signal { id, signal: Signal::new(value.cast_signed()) }),
@@ -183,7 +182,7 @@ mod tests {
     #[test]
     fn requests_come_back_as_they_went() {
         for request in [
-            Request::Spawn { id: u64::MAX, block: u32::MAX, slot: 7, title: "mg:deliver".into() },
+            Request::Spawn { id: u64::MAX, block: u32::MAX, slot: 7, title: "mg:deliver" },
             Request::Signal { id: 3, signal: Signal::TERM },
             Request::Signal { id: u64::MAX, signal: Signal::CONT },
             Request::Signal { id: 0, signal: Signal::new(0) },
@@ -219,9 +218,10 @@ mod tests {
             id: 0,
             block: 0,
             slot: 0,
-            title: "ab\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}".into(),
+            title: "ab\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}",
         };
-        let Some(Request::Spawn { title, .. }) = Request::decode(&request.encode()) else { panic!() };
+        let record = request.encode();
+        let Some(Request::Spawn { title, .. }) = Request::decode(&record) else { panic!() };
         assert_eq!(title, "ab\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}");
     }
 

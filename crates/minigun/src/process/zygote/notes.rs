@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 
 use minigun_os::{Board, Pid};
 
-/// Workers whose numbers are remembered: the latest. The zygote tells of a worker after a millisecond, so only
-/// the last few are ever asked for.
+/// Workers whose numbers are remembered: the latest. The zygote tells of a worker after some milliseconds, so
+/// only the last few are ever asked for.
 const BORN: usize = 256;
 
 /// The notes of one zygote. The first word is about its birth, the others are its latest workers.

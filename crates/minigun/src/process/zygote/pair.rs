@@ -7,8 +7,6 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use minigun_os::PipeWriter;
-
 use super::birth::birth;
 use super::client::{WorkerProcess, Zygote};
 use super::{WorkerMain, ZygoteError};
@@ -25,16 +23,16 @@ pub(crate) struct Zygotes {
 impl Zygotes {
     /// Forks both, before either has a listener thread, and waits until each has proved that it works: 200 ms,
     /// then once more with 1 s, then with 5 s. A zygote that leaves a request unanswered for `answer`, and
-    /// says nothing at all meanwhile, is killed. The ends in `kept` stay open in both and in their workers.
+    /// says nothing at all meanwhile, is killed. `inside` runs in each of them, before they have any worker.
     pub(crate) fn birth(
         name: &str,
         worker: &WorkerMain,
-        kept: &[PipeWriter],
+        inside: &dyn Fn(),
         answer: Duration,
     ) -> Result<Zygotes, ZygoteError> {
         let standby = |error| ZygoteError::Standby(Box::new(error));
-        let first = birth(name, worker, kept)?;
-        let second = match birth(name, worker, kept) {
+        let first = birth(name, worker, inside)?;
+        let second = match birth(name, worker, inside) {
             Ok(second) => second,
             Err(error) => {
                 first.abandon();

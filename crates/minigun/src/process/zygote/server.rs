@@ -28,7 +28,7 @@ const NOT_SET_UP: i32 = 92;
 /// How long the news that a worker was made, or left as it should, may wait for company: the program does not wait
 /// for it, and short-lived workers are then reported in one message, which spares two wake-ups per worker. Not longer,
 /// whatever there is to do: a zygote that is busy forking must be heard.
-const COMPANY: Duration = Duration::from_millis(1);
+const COMPANY: Duration = Duration::from_millis(10);
 
 /// Requests taken in one round before the ended are looked after.
 const ROUND: usize = 16;
@@ -144,7 +144,7 @@ impl Server<'_> {
                 Err(error) => return Err(error.into()),
             };
             match Request::decode(&message[..length]).ok_or(Stop::Refused)? {
-                Request::Spawn { id, block, slot, title } => self.spawn(id, block, slot, &title, carried),
+                Request::Spawn { id, block, slot, title } => self.spawn(id, block, slot, title, carried),
                 Request::Signal { id, signal } => {
                     if let Some(pid) = self.pids.get(&id) {
                         signal_with_group(*pid, signal);

@@ -41,7 +41,7 @@ fn obedient(seat: Seat) -> i32 {
 
 fn born(name: &str, answer: Duration) -> Result<Zygote, ZygoteError> {
     let worker: WorkerMain = Box::new(obedient);
-    Zygote::new(name, birth(name, &worker, &[])?, answer)
+    Zygote::new(name, birth(name, &worker, &|| {})?, answer)
 }
 
 fn zygote(name: &str) -> Zygote {
@@ -50,7 +50,7 @@ fn zygote(name: &str) -> Zygote {
 
 fn zygotes(name: &str, answer: Duration) -> Zygotes {
     let worker: WorkerMain = Box::new(obedient);
-    Zygotes::birth(name, &worker, &[], answer).unwrap()
+    Zygotes::birth(name, &worker, &|| {}, answer).unwrap()
 }
 
 /// A bound that a zygote that is stopped misses soon, and one that works does not.
