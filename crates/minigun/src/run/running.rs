@@ -53,9 +53,6 @@ struct Inner {
 
 /// Checks the wiring, runs the hooks, forks the fork server, starts the threads.
 pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Running, Error> {
-    // The kernel prepares a process of one thread for it at once; one of several waits for milliseconds, and its first
-    // item with it. What is forked later inherits it.
-    let _ = minigun_os::LightFence::new();
     let Draft {
         mut graph,
         nodes,
@@ -73,7 +70,7 @@ pub(crate) fn start(name: &str, totals: &Arc<Totals>, draft: Draft) -> Result<Ru
         return Err(Error::Wiring { pipeline: name.to_string(), mistakes });
     }
     // The process is prepared for it before the engine makes its first thread: with several threads the kernel takes
-    // some ten milliseconds for that.
+    // some ten milliseconds for that. What is forked later inherits it.
     let _prepared = LightFence::new();
     let mut warnings = graph.hold_to(&limits);
     if cfg!(panic = "abort") {

@@ -135,7 +135,7 @@ impl<'a> Series<'a> {
         let mut number = tx.journal.item();
         // Until the meter is to be told there is nothing else to look at.
         let mut left = self.meter.left();
-        while let Some(item) = items.next() {
+        for item in items {
             attempt(item)?;
             tx.journal.settle();
             let published = publish(tx);
