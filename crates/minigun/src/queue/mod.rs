@@ -29,7 +29,7 @@ use crate::in_flight::InFlight;
 use crate::sync::{Condvar, Mutex};
 use crate::timers;
 use in_loop::Joined;
-use patience::Patience;
+use patience::{Crumbs, Patience};
 pub(crate) use sender::{Hold, Sender};
 use state::{Later, State};
 
@@ -63,6 +63,10 @@ pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     not_empty: Condvar,
     not_full: Condvar,
+    /// Where consumers nap that are not to be called for each item.
+    nap: Condvar,
+    /// Somebody naps.
+    napping: AtomicBool,
     limit: usize,
     /// How many more items may be queued. Senders take some of it ahead; below zero by what came back.
     room: AtomicIsize,
@@ -95,6 +99,8 @@ impl<T> Queue<T> {
             state: Mutex::new(State::new()),
             not_empty: Condvar::new(),
             not_full: Condvar::new(),
+            nap: Condvar::new(),
+            napping: AtomicBool::new(false),
             limit,
             room: AtomicIsize::new(limit as isize),
             ahead: AtomicUsize::new(0),
@@ -170,9 +176,18 @@ impl<T> Queue<T> {
     ) -> Pop<T> {
         let mut state = self.state.lock();
         let (mut announced, mut patience, mut before_wait) = (false, Patience::default(), Some(before_wait));
-        let mut _wait = None;
+        let (mut _wait, mut napped) = (None, false);
         loop {
+            let before = run.len();
             match self.take(&mut state, run, max) {
+                Pop::Empty(None) if state.crumbs.naps() && !napped && _wait.is_some() && until.is_none() => {
+                    self.napping.store(true, Ordering::Relaxed);
+                    self.nap.wait_for(&mut state, Crumbs::NAP);
+                    self.napping.store(false, Ordering::Relaxed);
+                    napped = true;
+                    let ready = state.ready();
+                    state.crumbs.napped(ready);
+                }
                 Pop::Empty(_) if patience.lasts() => {
                     drop(state);
                     if let Some(before_wait) = before_wait.take() {
@@ -204,6 +219,7 @@ impl<T> Queue<T> {
                     announced = false;
                 }
                 got => {
+                    state.crumbs.found(run.len() - before, patience.looks());
                     self.made_room(state);
                     return got;
                 }
@@ -446,6 +462,7 @@ impl<T> Queue<T> {
     fn wake_all(&self, state: &mut State<T>) {
         state.called += std::mem::take(&mut state.idle);
         self.not_empty.notify_all();
+        self.nap.notify_all();
         for event in state.events.drain(..) {
             // An eventfd can refuse only what was never made; then nobody waits on it.
             let _ = event.set();

@@ -85,7 +85,15 @@ impl<T> Sender<T> {
     /// Has more room at hand, if there is any.
     #[cold]
     fn grant(&self) -> bool {
-        (self.credit() > 0 || self.reserve()) && self.lane.grant(self.credit()) > 0
+        let granted = (self.credit() > 0 || self.reserve()) && self.lane.grant(self.credit()) > 0;
+        let queue = &*self.queue;
+        if queue.napping.load(Ordering::Relaxed)
+            && (!granted || queue.room.load(Ordering::Relaxed) < queue.limit as isize / 2)
+        {
+            // Not under the lock, which the caller may hold: who misses it naps no longer than it would have.
+            queue.nap.notify_all();
+        }
+        granted
     }
 
     /// No room is at hand from now on, until something is [written](Self::write).

@@ -8,6 +8,7 @@ use std::time::Instant;
 use minigun_os::{Event, RingReader};
 
 use super::Kept;
+use super::patience::Crumbs;
 use crate::gate::Gate;
 
 pub(super) struct State<T> {
@@ -40,6 +41,8 @@ pub(super) struct State<T> {
     pub(super) idle: usize,
     pub(super) called: usize,
     pub(super) blocked: usize,
+    /// What those find who look again and again.
+    pub(super) crumbs: Crumbs,
     pub(super) events: Vec<Arc<Event>>,
 }
 
@@ -87,6 +90,7 @@ impl<T> State<T> {
             idle: 0,
             called: 0,
             blocked: 0,
+            crumbs: Crumbs::default(),
             events: Vec::new(),
         }
     }
