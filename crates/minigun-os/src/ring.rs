@@ -167,8 +167,9 @@ impl<T> RingWriter<T> {
             let last = self.written.get().wrapping_sub(1);
             // First, so that an item whose `drop` panics is not dropped again.
             self.written.set(last);
-            // SAFETY: the slot was written, is not published, and is not counted as written any more.
-            unsafe { self.ring.slot(last).drop_in_place() };
+            // SAFETY: the slot was written, is not published, and is not counted as written any more. The item is moved
+            // out before it is dropped: its `drop` may write here.
+            drop(unsafe { self.ring.slot(last).read() });
         }
     }
 }

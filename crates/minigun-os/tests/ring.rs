@@ -2,11 +2,12 @@
 //! left undropped.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use minigun_os::{LightFence, heavy_fence, ring};
+use minigun_os::{LightFence, RingWriter, heavy_fence, ring};
 
 /// Numbers that depend on the seed alone.
 struct Chance(u64);
@@ -137,6 +138,33 @@ fn who_writes_while_feeding_is_told_so_and_nothing_is_lost_twice() {
     assert!(fed.is_err());
     assert_eq!((reader.len(), writer.unpublished(), alive.load(Ordering::Relaxed)), (1, 1, 2));
     drop((writer, reader));
+    assert_eq!(alive.load(Ordering::Relaxed), 0);
+}
+
+/// Writes another one into the ring when it is dropped.
+struct Last(Option<Rc<RingWriter<Last>>>, Alive);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        if let Some(writer) = self.0.take() {
+            let alive = Alive::new(self.1.0 + 1, &self.1.1);
+            assert!(writer.write(Last(None, alive)).is_ok());
+            writer.publish();
+        }
+    }
+}
+
+#[test]
+fn what_is_taken_back_may_write_while_it_is_dropped() {
+    let alive = Arc::new(AtomicI64::new(0));
+    let (writer, mut reader) = ring(4);
+    let writer = Rc::new(writer);
+    writer.grant(4);
+    assert!(writer.write(Last(Some(Rc::clone(&writer)), Alive::new(1, &alive))).is_ok());
+    writer.take_back(0);
+    let mut got = Vec::new();
+    assert_eq!((reader.take(&mut got, 4), got[0].1.0), (1, 2));
+    drop((got, writer, reader));
     assert_eq!(alive.load(Ordering::Relaxed), 0);
 }
 

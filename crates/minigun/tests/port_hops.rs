@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use common::{Event, error_of, everywhere, sorted, told, under, within};
-use minigun::{Error, Flow, Pipeline, Port, process_per_batch, processes, threads};
+use minigun::{Error, Flow, Pipeline, Port, merge, process_per_batch, processes, threads};
 use serde::{Deserialize, Serialize};
 
 /// What an item passed, told by itself.
@@ -338,5 +338,39 @@ fn a_port_of_another_pipeline_is_a_mistake_for_a_producer_too() {
         p.producer_to("in", &port, |_: &mut minigun::Output<u32>, port| port.emit(1)).discard();
         let Error::Wiring { mistakes, .. } = error_of(p) else { panic!("a mistake was expected") };
         assert!(mistakes[0].to_string().contains("`in` is joined to a flow or port of another pipeline"));
+    });
+}
+
+/// What an iterator emits into a port while the producer's own output asks it for the next item.
+#[test]
+fn an_iterator_that_a_producer_sends_on_may_emit_into_its_ports() {
+    within("iterator", || {
+        for (light, port_into_the_same) in [(true, false), (true, true), (false, true), (false, false)] {
+            let p = Pipeline::new("sieve");
+            let (bad, others) = p.inlet::<u64>("bad");
+            let good = p.producer_to("numbers", &bad, |out, bad| {
+                out.extend((0..1000u64).filter(|n| {
+                    if n % 3 == 0 {
+                        bad.emit(*n);
+                    }
+                    n % 3 != 0
+                }));
+                bad.emit(1000);
+            });
+            let good = if light { good.map("light", |n| n) } else { good };
+            let others = others.map("other", |n| n + 10_000);
+            let (all, rest) = if port_into_the_same {
+                (merge([good, others]).collect("all"), None)
+            } else {
+                (good.collect("good"), Some(others.collect("others")))
+            };
+            let mut report = p.run().unwrap();
+            let mut got = report.take(all);
+            got.extend(rest.into_iter().flat_map(|rest| report.take(rest)));
+            let multiples = (0..1000).filter(|n| n % 3 == 0).chain([1000]).map(|n| n + 10_000);
+            let due = sorted((0..1000).filter(|n| n % 3 != 0).chain(multiples));
+            assert_eq!(sorted(got), due, "light {light}, into the same {port_into_the_same}");
+            assert_eq!(report.stage("numbers").unwrap().figures.items_out, 1001);
+        }
     });
 }

@@ -284,7 +284,7 @@ impl<T> Ledger<T> {
 
     /// The item with this index, out of the ledger; `None` if it is not in flight.
     pub(crate) fn take_parcel(&mut self, index: u64) -> Option<Box<Parcel<T>>> {
-        self.cut(index + 1);
+        self.cut(index.checked_add(1)?);
         let at = self.cut(index)?;
         match self.out(at)? {
             Row::Parcel(_, parcel) => Some(parcel),

@@ -38,6 +38,8 @@ pub(crate) struct Producer {
     meter: RefCell<Meter>,
     stage: StageId,
     name: Arc<str>,
+    /// How many ways there are.
+    ways: Cell<u32>,
     number: Cell<u64>,
     /// At this number the meter is told, or the figures are.
     look_at: Cell<u64>,
@@ -62,6 +64,7 @@ impl Producer {
             meter: RefCell::new(Meter::new(shared.clock(), Some(worker.state()))),
             stage,
             name: Arc::clone(name),
+            ways: Cell::new(0),
             number: Cell::new(0),
             look_at: Cell::new(1),
             metered: Cell::new(0),
@@ -112,6 +115,7 @@ impl<U> Emit<U> {
     pub(crate) fn open(head: &MakeSink<U>, cx: &Cx) -> Result<Self, Failure> {
         let Some(of) = &cx.producer else { return Err("minigun: not in a producer".into()) };
         let attempt = Attempt::new(Arc::clone(head), cx.clone())?;
+        of.ways.set(of.ways.get() + 1);
         Ok(Emit {
             edge: attempt.edge(),
             tx: Rc::clone(&cx.tx),
@@ -139,10 +143,11 @@ impl<U> Emit<U> {
         Ok(())
     }
 
-    /// Sends what `items` gives, as long as that is quickly done.
+    /// Sends what `items` gives, as long as that is quickly done, and if nothing that `items` does can be in the way: it
+    /// may emit into a port meanwhile.
     #[inline]
     pub(crate) fn feed(&mut self, items: &mut impl Iterator<Item = U>) -> Result<(), Failure> {
-        if self.gone || self.shared.is_stopping() {
+        if self.gone || self.of.ways.get() > 1 || self.shared.is_stopping() {
             return Ok(());
         }
         match self.edge.clone() {
@@ -157,7 +162,7 @@ impl<U> Emit<U> {
     fn feed_edge(&mut self, edge: &Edge<U>, items: &mut impl Iterator<Item = U>) {
         let (of, shared, sender) = (&*self.of, &*self.shared, edge.sender());
         let mut fed = Fed { of, sender, from: sender.written(), due: false };
-        let mut left = of.look_at.get() - of.number.get();
+        let mut left = of.look_at.get().saturating_sub(of.number.get()).max(1);
         let sent = sender.feed(items, || {
             left -= 1;
             left > 0 && !shared.is_stopping()

@@ -7,6 +7,8 @@ use serde::de::{
     VariantAccess, Visitor, value::U32Deserializer,
 };
 
+use crate::codec::MAX_DEPTH;
+
 /// Why bytes are not read. One pointer wide: it stands in the result of every step.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -20,6 +22,8 @@ pub(super) enum Kind {
     Trailing(usize),
     #[error("a number or a length is out of range")]
     Varint,
+    #[error("it nests more than {MAX_DEPTH} levels deep")]
+    Depth,
     #[error("{0} stands where only 0 or 1 may")]
     Flag(u8),
     #[error("what stands for a character is none")]
@@ -56,16 +60,21 @@ impl de::Error for Fault {
     }
 }
 
+/// So many parts of a value may take no bytes. Without an end to that, a number would be a loop without one.
+const EMPTY_PARTS: usize = 1 << 24;
+
 /// Reads one value.
 pub(super) struct Decoder<'de> {
     bytes: &'de [u8],
     /// Up to here they were read.
     at: usize,
+    /// So many levels deeper a value may nest. Where a type goes round in a circle, it goes through one that counts.
+    depth: u16,
 }
 
 impl<'de> Decoder<'de> {
     pub(super) fn new(bytes: &'de [u8]) -> Self {
-        Decoder { bytes, at: 0 }
+        Decoder { bytes, at: 0, depth: MAX_DEPTH }
     }
 
     /// The value was read: nothing may follow.
@@ -80,6 +89,24 @@ impl<'de> Decoder<'de> {
     #[inline]
     fn left(&self) -> usize {
         self.bytes.len() - self.at
+    }
+
+    /// Reads what lies a level deeper.
+    #[inline(always)]
+    fn within<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R, Fault>) -> Result<R, Fault> {
+        self.depth = self.depth.checked_sub(1).ok_or(Kind::Depth)?;
+        let outcome = read(self);
+        self.depth += 1;
+        outcome
+    }
+
+    /// How many parts follow.
+    #[inline]
+    fn parts(&mut self) -> Result<usize, Fault> {
+        match self.length()? {
+            parts if parts > self.left() + EMPTY_PARTS => Err(Kind::Varint.into()),
+            parts => Ok(parts),
+        }
     }
 
     #[inline]
@@ -289,7 +316,7 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        if self.flag()? { visitor.visit_some(self) } else { visitor.visit_none() }
+        if self.flag()? { self.within(|inner| visitor.visit_some(inner)) } else { visitor.visit_none() }
     }
 
     #[inline]
@@ -316,14 +343,14 @@ impl<'de> Deserializer<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let left = self.length()?;
-        visitor.visit_seq(Parts { decoder: self, left })
+        let left = self.parts()?;
+        self.within(|decoder| visitor.visit_seq(Parts { decoder, left }))
     }
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let left = self.length()?;
-        visitor.visit_map(Parts { decoder: self, left })
+        let left = self.parts()?;
+        self.within(|decoder| visitor.visit_map(Parts { decoder, left }))
     }
 
     #[inline]
@@ -439,12 +466,12 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
 
     #[inline]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(self)
+        self.within(|inner| seed.deserialize(inner))
     }
 
     #[inline]
     fn tuple_variant<V: Visitor<'de>>(self, left: usize, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_seq(Parts { decoder: self, left })
+        self.within(|decoder| visitor.visit_seq(Parts { decoder, left }))
     }
 
     #[inline]
@@ -452,6 +479,6 @@ impl<'de> VariantAccess<'de> for &mut Decoder<'de> {
     where
         V: Visitor<'de>,
     {
-        visitor.visit_seq(Parts { decoder: self, left: fields.len() })
+        self.within(|decoder| visitor.visit_seq(Parts { decoder, left: fields.len() }))
     }
 }

@@ -69,6 +69,21 @@ fn nesting_without_end_is_an_error() {
 }
 
 #[test]
+fn compact_bytes_that_promise_endless_nesting_or_parts_are_refused() {
+    #[derive(Debug, Deserialize)]
+    struct Next(#[allow(dead_code)] Option<Box<Next>>);
+    #[derive(Debug, Deserialize)]
+    struct Many(#[allow(dead_code)] Vec<Many>);
+    let error = Format::Compact.decode::<Next>(&[1; 1 << 20]).unwrap_err().to_string();
+    assert!(error.contains("levels deep"), "{error}");
+    assert!(Format::Compact.decode::<Many>(&[1; 1 << 20]).is_err());
+    let endless = [vec![0xff; 8], vec![0x7f]].concat();
+    assert!(Format::Compact.decode::<Vec<()>>(&endless).is_err());
+    assert!(Format::Compact.decode::<HashMap<(), ()>>(&endless).is_err());
+    assert_eq!(Format::Compact.decode::<Vec<()>>(&[0x7f]).unwrap().len(), 127);
+}
+
+#[test]
 fn the_deepest_values_fit_a_small_stack() {
     // A thread's default stack is twice this.
     let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(|| {

@@ -308,6 +308,9 @@ impl<T: Send + 'static> Slot<'_, T> {
                     link.said_hello();
                 }
                 link.stage = stage;
+                if stage == Stage::Ready {
+                    self.block.crew.started();
+                }
                 self.began();
                 return Ok(());
             }
