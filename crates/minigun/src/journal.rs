@@ -256,7 +256,7 @@ impl Journal {
         self.item.get()
     }
 
-    /// The attempt at the last item succeeded, and was [settled](Self::settle); the one at this, the next, begins.
+    /// The attempt at the last item succeeded, and what it recorded was [kept](Self::keep); the one at this, the next, begins.
     #[inline]
     pub(crate) fn is_at(&self, item: u64) {
         self.item.set(item);
@@ -369,15 +369,15 @@ impl Journal {
     /// must come before the next attempt when any were collected ([`has_values`](Self::has_values)).
     #[inline]
     pub(crate) fn commit(&self) {
-        self.settle();
+        self.keep();
         self.next_attempt();
     }
 
     /// As [`commit`](Self::commit), before [`is_at`](Self::is_at).
     #[inline]
-    pub(crate) fn settle(&self) {
+    pub(crate) fn keep(&self) {
         if self.used.get() {
-            self.settle_used();
+            self.keep_used();
         }
     }
 
@@ -392,7 +392,7 @@ impl Journal {
     }
 
     #[cold]
-    fn settle_used(&self) {
+    fn keep_used(&self) {
         for count in self.counts.borrow_mut().values_mut() {
             count.settled += std::mem::take(&mut count.pending);
         }

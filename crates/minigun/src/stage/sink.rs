@@ -137,7 +137,7 @@ impl<'a> Series<'a> {
         let mut left = self.meter.left();
         for item in items {
             attempt(item)?;
-            tx.journal.settle();
+            tx.journal.keep();
             let published = publish(tx);
             if tx.journal.is_used() {
                 self.settle();
@@ -160,7 +160,7 @@ impl<'a> Series<'a> {
         count: u64,
         publish: impl FnOnce() -> Result<(), Stopped>,
     ) -> Result<(), Broken> {
-        self.tx.journal.settle();
+        self.tx.journal.keep();
         publish()?;
         self.tx.journal.is_at(self.tx.journal.item() + count);
         self.told()
