@@ -231,7 +231,7 @@ impl<F, U> Step<F, U> {
         let blame = Blame { tx: &self.tx, name: &self.name };
         let outcome = f(&mut self.run, &mut self.out).map_err(|failure| failure.at(&self.name));
         std::mem::forget(blame);
-        self.cells.add(&self.tx.journal, 0, self.out.emitted, 0);
+        self.cells.add_all(self.tx.journal.attempt(), 0, self.out.emitted, 0);
         self.out.take_failure().map_or(outcome, Err)
     }
 }
@@ -243,7 +243,7 @@ where
     #[inline]
     fn push(&mut self, item: T) -> Result<(), Failure> {
         let emitted = self.once(item)?;
-        self.cells.add(&self.tx.journal, 1, emitted, u64::from(emitted == 0));
+        self.cells.add(self.tx.journal.attempt(), emitted);
         Ok(())
     }
 
