@@ -502,3 +502,48 @@ impl From<Executor> for Block<Dynamic> {
         executor.place()
     }
 }
+
+#[cfg(all(test, target_os = "linux", not(minigun_no_fork)))]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use minigun_os::Board;
+
+    use crate::{Executor, Pipeline};
+
+    /// Each death is alone in its window: what could end the run is a row of them at the start.
+    #[test]
+    fn a_row_of_workers_that_die_in_their_init_is_ended_by_one_that_became_ready() {
+        const ITEMS: u64 = 6;
+        for place in ["processes:1", "process_per_batch:1"] {
+            let mut block = place.parse::<Executor>().unwrap().place().recycle_after(1).max_restarts(2);
+            block.settings.window = Duration::ZERO;
+            // How many were begun, for all processes.
+            let begun = Arc::new(Board::new(0, 1).unwrap());
+            let pipeline = Pipeline::new("row");
+            let out = pipeline
+                .source("items", 0..ITEMS)
+                .on(block, |s| {
+                    let init = move || {
+                        if begun.bytes()[0].fetch_add(1, Ordering::SeqCst) % 3 < 2 {
+                            std::process::abort();
+                        }
+                    };
+                    s.map_init("work", init, |(), n: u64| n)
+                })
+                .collect("out");
+            let mut report = pipeline.run().unwrap();
+            let mut came = report.take(out);
+            came.sort_unstable();
+            assert_eq!(
+                came,
+                Vec::from_iter(0..ITEMS),
+                "{place}: what came back may be overtaken, and comes once"
+            );
+            let deaths = report.stage("work").unwrap().figures.deaths;
+            assert!(deaths >= 2 * ITEMS, "{place}: two before each that served an item, not {deaths}");
+        }
+    }
+}
