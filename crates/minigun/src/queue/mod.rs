@@ -176,14 +176,17 @@ impl<T> Queue<T> {
     ) -> Pop<T> {
         let mut state = self.state.lock();
         let (mut announced, mut patience, mut before_wait) = (false, Patience::default(), Some(before_wait));
-        let (mut _wait, mut napped) = (None, false);
+        let (mut _wait, mut napped, mut looks) = (None, false, 0);
+        // Who naps lets enough gather.
         if max == usize::MAX
-            && let Some(until) = state.heels.gather(state.ready(), Instant::now())
+            && !state.crumbs.naps()
+            && let Some(until) = state.heels.gather(state.ready(), self.limit, Instant::now())
         {
             drop(state);
             let gathers = meter::wait(Waits::ForInput);
             Heels::wait(until);
             drop(gathers);
+            looks = 1;
             state = self.state.lock();
         }
         loop {
@@ -228,7 +231,7 @@ impl<T> Queue<T> {
                     announced = false;
                 }
                 got => {
-                    state.crumbs.found(run.len() - before, patience.looks());
+                    state.crumbs.found(run.len() - before, looks + patience.looks());
                     if max == usize::MAX {
                         state.heels.took(Instant::now());
                     }

@@ -38,17 +38,20 @@ pub(super) struct Heels(Option<Instant>);
 impl Heels {
     /// It was back at once if it was away for less than this, and waits until it is over.
     const APART: Duration = Duration::from_micros(2);
-    /// So many items are worth the way.
+    /// So many items are worth the way …
     const WORTH: usize = 128;
+    /// … or this part of what the queue holds: who brings more is not to wait for room meanwhile.
+    const PART: usize = 4;
 
     /// All that was there has been taken.
     pub(super) fn took(&mut self, now: Instant) {
         self.0 = Some(now);
     }
 
-    /// Until when to wait, if it is to: so many items are there.
-    pub(super) fn gather(&self, ready: usize, now: Instant) -> Option<Instant> {
-        let until = self.0.filter(|_| ready < Self::WORTH)? + Self::APART;
+    /// Until when to wait, if it is to: so many items are there, of at most so many.
+    pub(super) fn gather(&self, ready: usize, limit: usize, now: Instant) -> Option<Instant> {
+        let worth = Self::WORTH.min(limit / Self::PART);
+        let until = self.0.filter(|_| ready < worth)? + Self::APART;
         (now < until).then_some(until)
     }
 
@@ -128,13 +131,15 @@ mod tests {
     #[test]
     fn who_is_back_at_once_for_little_waits_for_a_moment_and_nobody_else_does() {
         let (mut heels, now) = (Heels::default(), Instant::now());
-        assert_eq!(heels.gather(0, now), None, "the first time");
+        assert_eq!(heels.gather(0, 1024, now), None, "the first time");
         heels.took(now);
         let back = now + Heels::APART / 2;
-        assert_eq!(heels.gather(1, back), Some(now + Heels::APART));
-        assert_eq!(heels.gather(0, back), Some(now + Heels::APART), "there will be something");
-        assert_eq!(heels.gather(Heels::WORTH, back), None, "there is enough");
-        assert_eq!(heels.gather(1, now + Heels::APART), None, "it was away long enough");
+        assert_eq!(heels.gather(1, 1024, back), Some(now + Heels::APART));
+        assert_eq!(heels.gather(0, 1024, back), Some(now + Heels::APART), "there will be something");
+        assert_eq!(heels.gather(Heels::WORTH, 1024, back), None, "there is enough");
+        assert_eq!(heels.gather(1, 1024, now + Heels::APART), None, "it was away long enough");
+        assert_eq!((heels.gather(1, 8, back), heels.gather(2, 8, back)), (Some(now + Heels::APART), None));
+        assert_eq!(heels.gather(0, 1, back), None, "no more can gather");
     }
 
     #[test]
