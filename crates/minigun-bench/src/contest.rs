@@ -45,6 +45,8 @@ pub(crate) struct Contestant {
     pub(crate) settings: &'static str,
     /// It does this fraction of the items: one that is slow would otherwise take all the time.
     pub(crate) share: u64,
+    /// Variables of its environment.
+    env: &'static [(&'static str, &'static str)],
     run: Box<Run>,
 }
 
@@ -117,7 +119,7 @@ impl Contestant {
         kind: Kind,
         run: impl Fn(&Load) -> Result<Turn, BoxError> + 'static,
     ) -> Self {
-        Contestant { name: name.into(), kind, settings: "", share: 1, run: Box::new(run) }
+        Contestant { name: name.into(), kind, settings: "", share: 1, env: &[], run: Box::new(run) }
     }
 
     /// `run` does this many items and gives their sum, which must be what `due` says. Measured is everything
@@ -145,6 +147,11 @@ impl Contestant {
 
     pub(crate) fn share(mut self, share: u64) -> Self {
         self.share = share;
+        self
+    }
+
+    pub(crate) fn env(mut self, env: &'static [(&'static str, &'static str)]) -> Self {
+        self.env = env;
         self
     }
 
@@ -210,7 +217,7 @@ pub(crate) fn hold(workload: &Workload, scope: &Scope, steps_per_us: u64) -> Res
                 let (contestant, values) = (&contestants[at], &mut reached[at]);
                 let load = Load { items: (items / contestant.share).max(1), steps_per_us };
                 let title = case.title(contestant, "");
-                match turn::elsewhere(workload.name, index, &contestant.name, &load)
+                match turn::elsewhere(workload.name, index, (&contestant.name, contestant.env), &load)
                     .map_err(|error| format!("{}: `{title}`: {error}", workload.name))?
                 {
                     Turn::Reached(turn) => values.push(turn),

@@ -16,10 +16,16 @@ pub(crate) const TURN: &str = "take-turn";
 const BOUND: Duration = Duration::from_secs(300);
 
 /// Runs this program again for one turn, and reads what it reached.
-pub(crate) fn elsewhere(workload: &str, case: usize, name: &str, load: &Load) -> Result<Turn, BoxError> {
+pub(crate) fn elsewhere(
+    workload: &str,
+    case: usize,
+    (name, env): (&str, &[(&str, &str)]),
+    load: &Load,
+) -> Result<Turn, BoxError> {
     let mut child = Command::new(std::env::current_exe()?)
         .args([TURN, workload, &case.to_string(), name])
         .args([load.items.to_string(), load.steps_per_us.to_string()])
+        .envs(env.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()?;

@@ -37,7 +37,6 @@ pub struct RingWriter<T> {
     ring: Arc<Ring<T>>,
     /// Everything before was written. At or behind the tail.
     written: Cell<usize>,
-    published: Cell<usize>,
     /// Up to here it may write. Never more than a ring's length ahead of the head.
     until: Cell<usize>,
     /// The ring's, at hand.
@@ -59,9 +58,9 @@ pub fn ring<T>(capacity: usize) -> (RingWriter<T>, RingReader<T>) {
     let slots = (0..capacity.max(1).next_power_of_two()).map(|_| UnsafeCell::new(MaybeUninit::uninit()));
     let [head, tail] = [0, 0].map(|at| Position(AtomicUsize::new(at)));
     let ring = Arc::new(Ring { slots: slots.collect(), head, tail });
-    let [written, published, until] = [0, 0, 0].map(Cell::new);
+    let [written, until] = [0, 0].map(Cell::new);
     let (slots, mask) = (ring.slot(0), ring.slots.len() - 1);
-    (RingWriter { ring: Arc::clone(&ring), written, published, until, slots, mask }, RingReader { ring })
+    (RingWriter { ring: Arc::clone(&ring), written, until, slots, mask }, RingReader { ring })
 }
 
 impl<T> Ring<T> {
@@ -127,7 +126,6 @@ impl<T> RingWriter<T> {
             unsafe { self.slots.add(written & self.mask).write(item) };
             written = written.wrapping_add(1);
             self.written.set(written);
-            self.published.set(written);
             self.ring.tail.0.store(written, Ordering::Release);
             if !goes_on() {
                 break;
@@ -138,7 +136,7 @@ impl<T> RingWriter<T> {
     /// How many items were written and not published.
     #[inline]
     pub fn unpublished(&self) -> usize {
-        self.written.get().wrapping_sub(self.published.get())
+        self.written.get().wrapping_sub(self.published())
     }
 
     /// How many items were ever written and not taken back; it wraps around.
@@ -150,15 +148,14 @@ impl<T> RingWriter<T> {
     /// How many items were ever published; it wraps around.
     #[inline]
     pub fn published(&self) -> usize {
-        self.published.get()
+        // Nobody else moves it.
+        self.ring.tail.0.load(Ordering::Relaxed)
     }
 
     /// Lets the reader see everything written.
     #[inline]
     pub fn publish(&self) {
-        let written = self.written.get();
-        self.published.set(written);
-        self.ring.tail.0.store(written, Ordering::Release);
+        self.ring.tail.0.store(self.written.get(), Ordering::Release);
     }
 
     /// Takes back what was written last, until `keep` items are unpublished; drops it.
@@ -176,7 +173,7 @@ impl<T> RingWriter<T> {
 
 impl<T> Drop for RingWriter<T> {
     fn drop(&mut self) {
-        let (published, written) = (self.published.get(), self.written.get());
+        let (published, written) = (self.published(), self.written.get());
         for at in 0..written.wrapping_sub(published) {
             // SAFETY: the slot was written and is not published: nobody else will drop it.
             unsafe { self.ring.slot(published.wrapping_add(at)).drop_in_place() };

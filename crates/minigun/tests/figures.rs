@@ -61,6 +61,30 @@ fn twenty_items_are_produced_and_consumed_and_the_latencies_of_ten_are_those_tha
 }
 
 #[test]
+fn what_came_of_items_is_counted_whether_it_is_much_or_nothing_and_failed_ones_count_for_nothing() {
+    everywhere(|executor| {
+        let p = Pipeline::new("much and nothing");
+        let sum = p
+            .source("in", 0..90u32)
+            .on(executor.place().skip(), |s| {
+                s.processor("some", |n, out| {
+                    // More than a queue has room for, a few, or none.
+                    (0..[3000, 2, 0][n as usize % 3]).for_each(|k| out.emit(k));
+                    assert!(n % 10 != 4, "after it has emitted");
+                })
+            })
+            .fold("sum", 0u64, |sum, k: u32| sum + u64::from(k));
+        let mut report = p.run().unwrap();
+        let good = || (0..90).filter(|n| n % 10 != 4);
+        let of = |rest| good().filter(|n| n % 3 == rest).count() as u64;
+        assert_eq!(report.take(sum), of(0) * (0..3000).sum::<u64>() + of(1), "under {executor}");
+        let some = report.stage("some").unwrap().figures;
+        assert_eq!((some.items_in, some.skipped), (81, 9), "under {executor}");
+        assert_eq!((some.items_out, some.filtered), (of(0) * 3000 + of(1) * 2, of(2)), "under {executor}");
+    });
+}
+
+#[test]
 fn percentiles_of_a_known_distribution_are_exact_and_equal_everywhere() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let all = Arc::clone(&seen);

@@ -33,8 +33,13 @@ pub(crate) const BLOBS: Workload = Workload {
                 )
                 .settings(settings)
             };
-            let contestants = vec![
-                rate("minigun", Kind::Ours, "processes(2), serde_bytes, the default format, queue(8)", ours),
+            let mut contestants = vec![
+                rate(
+                    "minigun",
+                    Kind::Ours,
+                    "processes(2), serde_bytes, the default format, queue(4); summed where results arrive",
+                    ours,
+                ),
                 rate(
                     "ipc-channel, bytes",
                     Kind::Peer,
@@ -44,14 +49,30 @@ pub(crate) const BLOBS: Workload = Workload {
                 rate("ipc-channel, shared memory", Kind::Peer, "at most 4 under way to each worker", shared),
                 rate("memcpy", Kind::Limit, "into a frame and out of it, both ways, on 2 threads", memcpy),
             ];
+            if size <= MOST_KEPT {
+                let kept = "as above, where malloc keeps what is freed (`MALLOC_TRIM_THRESHOLD_`)";
+                contestants.extend([
+                    rate("minigun, freed memory kept", Kind::Ours, kept, ours).env(KEEPS),
+                    rate("ipc-channel, bytes, freed memory kept", Kind::Peer, kept, bytes).env(KEEPS),
+                    rate("memcpy, freed memory kept", Kind::Limit, kept, memcpy).env(KEEPS),
+                ]);
+            }
             Case { name, unit: "GB/s", better: Better::More, items, contestants }
         };
         vec![
-            of("1 MiB", 1 << 20, Scaled { full: 2000, quick: 200 }),
+            of("1 MiB", 1 << 20, Scaled { full: 4000, quick: 200 }),
             of("64 MiB", 64 << 20, Scaled { full: 32, quick: 6 }),
         ]
     },
 };
+
+/// Has malloc keep freed memory for the next buffer, which it otherwise gives back to the system again and again where
+/// one thread makes buffers and another drops them.
+const KEEPS: &[(&str, &str)] =
+    &[("MALLOC_MMAP_THRESHOLD_", "33554432"), ("MALLOC_TRIM_THRESHOLD_", "268435456")];
+
+/// The largest buffer that glibc's malloc can be told to keep.
+const MOST_KEPT: usize = 32 << 20;
 
 const WORKERS: u64 = 2;
 const UNDER_WAY: usize = 4;
@@ -89,18 +110,19 @@ fn due(load: &Load, size: usize) -> u64 {
     load.items * sum_of(&blob) + load.items * (load.items - 1) / 2
 }
 
+/// The sum is made where a result arrives, as the peers make theirs.
 fn ours(items: u64, size: usize) -> Result<u64, BoxError> {
     let (p, maker) = (Pipeline::new("blobs"), Maker::new(size));
-    let sum = p
-        .source("blobs", (0..items).map(move |id| ByteBuf::from(maker.make(id))))
-        .on(processes(WORKERS as usize).queue(8).codec(Format::default()), |s| {
+    let sum = p.counter("sum");
+    p.source("blobs", (0..items).map(move |id| ByteBuf::from(maker.make(id))))
+        .on(processes(WORKERS as usize).queue(4).codec(Format::default()), |s| {
             s.map("step", |mut blob: ByteBuf| {
                 step(&mut blob);
                 blob
             })
         })
-        .fold("sum", 0, |sum, blob| sum + sum_of(&blob));
-    Ok(p.run()?.take(sum))
+        .inline(|s| s.consumer("sum", move |blob: ByteBuf| sum.add(sum_of(&blob))));
+    Ok(p.run()?.count(&sum))
 }
 
 /// Frames that were there before, so that nothing is measured but copies.

@@ -18,7 +18,7 @@ use crate::stage::batch::{Batch, Rebatch};
 use crate::stage::batcher::{Batcher, Batches};
 use crate::stage::output::Output;
 use crate::stage::seen::{Bloom, Seen};
-use crate::stage::step::StepRun;
+use crate::stage::step_run::StepRun;
 
 /// All items of a flow, to be taken from the report. Made by [`Flow::collect`].
 #[must_use = "the values are taken from the report with `Report::take`"]
@@ -283,6 +283,30 @@ impl<T, A, F: FnMut(A, T) -> A> StepRun<T, ()> for Fold<A, F> {
         let value = f(value, item);
         self.at_work = Some((value, f));
         Ok(())
+    }
+
+    #[inline]
+    fn each<B>(
+        &mut self,
+        items: &mut (impl Iterator<Item = T> + ?Sized),
+        out: &mut Output<()>,
+        mut over: impl FnMut(&mut Output<()>, Result<u64, Failure>) -> Result<(), B>,
+    ) -> Result<(), B> {
+        let (mut value, mut f) = match self.at_work.take().map_or_else(|| self.begin(), Ok) {
+            Ok(at_work) => at_work,
+            // It stands for the first item.
+            Err(failure) => return items.next().map_or(Ok(()), |_| over(out, Err(failure))),
+        };
+        let mut broken = Ok(());
+        for item in items {
+            value = f(value, item);
+            broken = over(out, Ok(0));
+            if broken.is_err() {
+                break;
+            }
+        }
+        self.at_work = Some((value, f));
+        broken
     }
 }
 

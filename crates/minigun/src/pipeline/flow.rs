@@ -15,7 +15,8 @@ use crate::plan::{BlockDef, Spot};
 use crate::stage::output::Output;
 use crate::stage::pace::{Pace, RateStep};
 use crate::stage::sink::Cx;
-use crate::stage::step::{self, Hook, StepHead, StepRun};
+use crate::stage::step::{self, Hook, StepHead};
+use crate::stage::step_run::StepRun;
 
 /// The typed end of what has been built so far: items of type `T`, in the scope `S`.
 ///

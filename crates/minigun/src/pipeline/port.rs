@@ -12,7 +12,7 @@ use crate::graph::{Mistake, StageId};
 use crate::plan::{BlockDef, Spot};
 use crate::stage::emit::Emit;
 use crate::stage::output::Output;
-use crate::stage::step::StepRun;
+use crate::stage::step_run::StepRun;
 
 /// A typed way into a flow, made by [`Pipeline::inlet`](crate::Pipeline::inlet).
 ///

@@ -18,7 +18,8 @@ use crate::shared::Shared;
 use crate::stage::attempt::guarded;
 use crate::stage::exit::{Arrivals, Exit, Parcel};
 use crate::stage::letters::{self, Letters, MakeLetters};
-use crate::stage::sink::{Broken, Cx, Series};
+use crate::stage::series::{Broken, Series};
+use crate::stage::sink::Cx;
 use crate::working::Working;
 
 /// So many items are decoded one after the other before they are sent on.

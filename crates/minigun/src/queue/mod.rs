@@ -29,8 +29,8 @@ use crate::in_flight::InFlight;
 use crate::sync::{Condvar, Mutex};
 use crate::timers;
 use in_loop::Joined;
-use patience::{Crumbs, Patience};
-pub(crate) use sender::{Hold, Sender};
+use patience::{Crumbs, Heels, Patience};
+pub(crate) use sender::{Hold, Sender, Straight};
 use state::{Later, State};
 
 /// The run was stopped: the queue takes and gives nothing more.
@@ -177,6 +177,15 @@ impl<T> Queue<T> {
         let mut state = self.state.lock();
         let (mut announced, mut patience, mut before_wait) = (false, Patience::default(), Some(before_wait));
         let (mut _wait, mut napped) = (None, false);
+        if max == usize::MAX
+            && let Some(until) = state.heels.gather(state.ready(), Instant::now())
+        {
+            drop(state);
+            let gathers = meter::wait(Waits::ForInput);
+            Heels::wait(until);
+            drop(gathers);
+            state = self.state.lock();
+        }
         loop {
             let before = run.len();
             match self.take(&mut state, run, max) {
@@ -220,6 +229,9 @@ impl<T> Queue<T> {
                 }
                 got => {
                     state.crumbs.found(run.len() - before, patience.looks());
+                    if max == usize::MAX {
+                        state.heels.took(Instant::now());
+                    }
                     self.made_room(state);
                     return got;
                 }

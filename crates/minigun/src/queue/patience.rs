@@ -1,6 +1,6 @@
 //! How long to look before going to sleep, and when looking is not worth while.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Looks again a few times before a wait: where both sides are quick, what one waits for is there before the kernel
 /// could have put it to sleep and woken it. Other threads that are ready get the core meanwhile.
@@ -27,6 +27,36 @@ impl Patience {
             std::thread::yield_now();
         }
         self.0 += 1;
+    }
+}
+
+/// Who takes all there is and is back at once for little runs at the heels of those who bring it: the lines of memory that
+/// both touch go from core to core with every few items. It lets some gather first.
+#[derive(Default)]
+pub(super) struct Heels(Option<Instant>);
+
+impl Heels {
+    /// It was back at once if it was away for less than this, and waits until it is over.
+    const APART: Duration = Duration::from_micros(2);
+    /// So many items are worth the way.
+    const WORTH: usize = 128;
+
+    /// All that was there has been taken.
+    pub(super) fn took(&mut self, now: Instant) {
+        self.0 = Some(now);
+    }
+
+    /// Until when to wait, if it is to: so many items are there.
+    pub(super) fn gather(&self, ready: usize, now: Instant) -> Option<Instant> {
+        let until = self.0.filter(|_| ready < Self::WORTH)? + Self::APART;
+        (now < until).then_some(until)
+    }
+
+    /// Waits until then; others that are ready get the core.
+    pub(super) fn wait(until: Instant) {
+        while Instant::now() < until {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -94,6 +124,18 @@ impl Crumbs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_back_at_once_for_little_waits_for_a_moment_and_nobody_else_does() {
+        let (mut heels, now) = (Heels::default(), Instant::now());
+        assert_eq!(heels.gather(0, now), None, "the first time");
+        heels.took(now);
+        let back = now + Heels::APART / 2;
+        assert_eq!(heels.gather(1, back), Some(now + Heels::APART));
+        assert_eq!(heels.gather(0, back), Some(now + Heels::APART), "there will be something");
+        assert_eq!(heels.gather(Heels::WORTH, back), None, "there is enough");
+        assert_eq!(heels.gather(1, now + Heels::APART), None, "it was away long enough");
+    }
 
     #[test]
     fn who_finds_crumbs_naps_and_goes_on_napping_while_that_brings_meals() {

@@ -187,6 +187,19 @@ impl<T> Sender<T> {
         if attention.load(Ordering::Relaxed) { self.call() } else { Ok(()) }
     }
 
+    /// Whether there is a [straight](Self::straight) way: nobody counts what is under way.
+    #[inline]
+    pub(crate) fn is_straight(&self) -> bool {
+        self.joined.is_none()
+    }
+
+    /// Publishes from now on, again and again, with what that needs at hand.
+    #[inline]
+    pub(crate) fn straight(&self) -> Straight<'_, T> {
+        let published = self.lane.published();
+        Straight { sender: self, light: self.light, first: published, published }
+    }
+
     /// How many items were ever written and not taken back; it wraps around.
     pub(crate) fn written(&self) -> usize {
         self.lane.written()
@@ -276,6 +289,45 @@ impl<T> Sender<T> {
             state.blocked -= 1;
         }
         Err(Stopped)
+    }
+}
+
+/// A sender that publishes again and again.
+pub(crate) struct Straight<'a, T> {
+    sender: &'a Sender<T>,
+    light: LightFence,
+    /// Where it began, and where it has come by itself.
+    first: usize,
+    published: usize,
+}
+
+impl<T> Straight<'_, T> {
+    /// Lets the consumers have what was written; calls one that waits. Says whether there was anything.
+    #[inline(always)]
+    pub(crate) fn publish(&mut self) -> Result<bool, Stopped> {
+        let Sender { lane, queue, .. } = self.sender;
+        let written = lane.written();
+        if written == self.published {
+            return Ok(false);
+        }
+        self.published = written;
+        lane.publish();
+        self.light.fence();
+        if queue.attention.load(Ordering::Relaxed) {
+            self.sender.call()?;
+        }
+        Ok(true)
+    }
+
+    /// Something was published by another way.
+    #[cold]
+    pub(crate) fn renew(&mut self) {
+        self.published = self.sender.lane.published();
+    }
+
+    /// How many items were published since it began, by whatever way.
+    pub(crate) fn published(&self) -> u64 {
+        self.sender.lane.published().wrapping_sub(self.first) as u64
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use minigun_os::{Event, RingReader};
 
 use super::Kept;
-use super::patience::Crumbs;
+use super::patience::{Crumbs, Heels};
 use crate::gate::Gate;
 
 pub(super) struct State<T> {
@@ -43,6 +43,7 @@ pub(super) struct State<T> {
     pub(super) blocked: usize,
     /// What those find who look again and again.
     pub(super) crumbs: Crumbs,
+    pub(super) heels: Heels,
     pub(super) events: Vec<Arc<Event>>,
 }
 
@@ -91,6 +92,7 @@ impl<T> State<T> {
             called: 0,
             blocked: 0,
             crumbs: Crumbs::default(),
+            heels: Heels::default(),
             events: Vec::new(),
         }
     }

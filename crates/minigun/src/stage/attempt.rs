@@ -10,7 +10,8 @@ use std::time::Instant;
 use std::vec::Drain;
 
 use super::edge::Edge;
-use super::sink::{BoxSink, Broken, Cx, MakeSink, Series};
+use super::series::{Broken, Series};
+use super::sink::{BoxSink, Cx, MakeSink};
 use super::tx::Tx;
 use crate::failure::Failure;
 pub(crate) use crate::failure::guarded;
@@ -150,7 +151,10 @@ impl<T> Attempt<T> {
         });
         let (number, outcome) = self.series(first, meter, |head, series| head.feed(&mut items, series));
         match outcome {
-            Err(payload) if asking.get() => (number, Err(payload)),
+            Err(payload) if asking.get() => {
+                self.cx.tx.absolve();
+                (number, Err(payload))
+            }
             outcome => (number, Ok(self.outcome(outcome))),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::batcher::Batcher;
 use super::output::Output;
-use super::step::StepRun;
+use super::step_run::StepRun;
 use crate::failure::Failure;
 use crate::timers;
 

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::vec::Drain;
 
-use super::sink::{Broken, Cx, Series, Sink};
+use super::series::{Broken, Series};
+use super::sink::{Cx, Sink};
 use super::tx::Outlet;
 use crate::defaults;
 use crate::failure::Failure;
@@ -48,6 +49,12 @@ impl<T> Edge<T> {
     #[inline]
     pub(crate) fn sender(&self) -> &Sender<T> {
         &self.sender
+    }
+
+    /// Something waits behind what is in the lane.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.get()
     }
 
     pub(crate) fn push(&self, item: T) -> Result<(), Failure> {

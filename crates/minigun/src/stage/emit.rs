@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::attempt::Attempt;
 use super::edge::Edge;
-use super::sink::{Broken, Cx, MakeSink};
+use super::series::Broken;
+use super::sink::{Cx, MakeSink};
 use super::tx::{Outlet, Tx};
 use crate::failure::{FailedItem, Failure, FailureKind, Fate};
 use crate::graph::StageId;

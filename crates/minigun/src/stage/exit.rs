@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use super::attempt::guarded;
 use super::edge::check_held;
-use super::sink::{BoxSink, Broken, Cx, MakeSink, Series, Sink};
+use super::series::{Broken, Series};
+use super::sink::{BoxSink, Cx, MakeSink, Sink};
 use super::tx::Outlet;
 use crate::apart::{Extent, Lent, Place, Shelf};
 use crate::codec::Format;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::output::Output;
 use super::sink::{BoxSink, Cx, MakeSink, Sink};
-use super::step::StepRun;
+use super::step_run::StepRun;
 use crate::failure::Failure;
 use crate::gate::{Bucket, Rate};
 use crate::shared::Shared;

@@ -9,17 +9,15 @@ use std::vec::Drain;
 use super::edge::Edge;
 use super::emit::Producer;
 use super::exit::Carrier;
+use super::series::{Broken, Series};
 use super::tx::Tx;
 use crate::apart::Shelf;
 use crate::failure::Failure;
 use crate::graph::BlockId;
 use crate::in_flight::InFlight;
 use crate::journal::Journal;
-use crate::meter::Meter;
-use crate::queue::Stopped;
 use crate::shared::Shared;
 use crate::sync::Mutex;
-use crate::working::Working;
 
 /// Where a step's outputs go.
 pub(crate) trait Sink<T> {
@@ -36,12 +34,14 @@ pub(crate) trait Sink<T> {
 
     /// As [`push_run`](Self::push_run), of what an iterator gives: each item is through before the next is asked for.
     fn feed(&mut self, items: &mut dyn Iterator<Item = T>, series: &mut Series<'_>) -> Result<(), Broken> {
-        let tx = series.tx;
-        let attempt = |item| {
+        let tx = series.tx();
+        let mut going = series.begin();
+        for item in items {
             self.push(item)?;
-            tx.settle(|| self.settle())
-        };
-        series.each(items, attempt, Tx::publish)
+            tx.settle(|| self.settle())?;
+            going.over(Tx::publish)?;
+        }
+        going.end()
     }
 
     /// Waits for what `push` left in flight (nested threads), so that the attempt's outcome is known.
@@ -79,114 +79,6 @@ pub(crate) trait Sink<T> {
     /// The edge, if the sink is nothing but the end of one.
     fn edge(&self) -> Option<Rc<Edge<T>>> {
         None
-    }
-}
-
-/// First attempts at items with consecutive numbers.
-///
-/// The number of the one that comes next, or of the one at which it broke off, is kept by the journal, which has to know
-/// it at any moment: whatever ended the series, [`reached`](Self::reached) says how far it came.
-pub(crate) struct Series<'a> {
-    tx: &'a Tx,
-    run: &'a Shared,
-    meter: &'a mut Meter,
-    /// Up to here the meter was told.
-    metered: u64,
-}
-
-/// Why a series broke off.
-pub(crate) enum Broken {
-    /// An attempt failed.
-    Failed(Failure),
-    /// What an attempt made cannot go on: the run was stopped.
-    Stopped,
-    /// Nothing is wrong: it is time to tell what was measured.
-    Due,
-}
-
-impl From<Stopped> for Broken {
-    fn from(Stopped: Stopped) -> Self {
-        Broken::Stopped
-    }
-}
-
-impl From<Failure> for Broken {
-    fn from(failure: Failure) -> Self {
-        Broken::Failed(failure)
-    }
-}
-
-impl<'a> Series<'a> {
-    /// The first item has this number.
-    pub(crate) fn new(tx: &'a Tx, run: &'a Shared, meter: &'a mut Meter, first: u64) -> Self {
-        tx.journal.works_at(Working::at(first, 0));
-        Series { tx, run, meter, metered: first }
-    }
-
-    /// Tries items, one after the other; what each made is published before the next one is asked for.
-    #[inline(always)]
-    pub(super) fn each<T>(
-        &mut self,
-        items: &mut (impl Iterator<Item = T> + ?Sized),
-        mut attempt: impl FnMut(T) -> Result<(), Failure>,
-        mut publish: impl FnMut(&Tx) -> Result<(), Stopped>,
-    ) -> Result<(), Broken> {
-        let tx = self.tx;
-        let mut number = tx.journal.item();
-        // Until the meter is to be told there is nothing else to look at.
-        let mut left = self.meter.left();
-        for item in items {
-            attempt(item)?;
-            tx.journal.keep();
-            let published = publish(tx);
-            if tx.journal.is_used() {
-                self.settle();
-            }
-            published?;
-            number += 1;
-            tx.journal.is_at(number);
-            left -= 1;
-            if left == 0 {
-                self.told()?;
-                left = self.meter.left();
-            }
-        }
-        self.told()
-    }
-
-    /// As [`each`](Self::each), of attempts that nothing but this ends, and that recorded nothing.
-    pub(super) fn all(
-        &mut self,
-        count: u64,
-        publish: impl FnOnce() -> Result<(), Stopped>,
-    ) -> Result<(), Broken> {
-        self.tx.journal.keep();
-        publish()?;
-        self.tx.journal.is_at(self.tx.journal.item() + count);
-        self.told()
-    }
-
-    #[cold]
-    fn settle(&self) {
-        if self.tx.journal.has_values() {
-            self.run.settle(&self.tx.journal);
-        }
-    }
-
-    /// The meter knows of the items that are over.
-    fn told(&mut self) -> Result<(), Broken> {
-        let reached = self.tx.journal.item();
-        let items = reached - std::mem::replace(&mut self.metered, reached);
-        if self.meter.items(items as u32) { Err(Broken::Due) } else { Ok(()) }
-    }
-
-    /// The series is over, however it ended: gives the number of the item that comes next, or of the one at which it
-    /// broke off.
-    pub(crate) fn reached(mut self) -> u64 {
-        // That it is time to tell what was measured is found again when the next item is over.
-        let _ = self.told();
-        self.tx.journal.works_at(Working::Nothing);
-        self.metered
     }
 }
 

@@ -1,4 +1,4 @@
-//! One step: a closure, what it emits into, and its figures.
+//! One step as a sink: runs its closure, and books its figures.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,60 +6,17 @@ use std::time::Instant;
 use std::vec::Drain;
 
 use super::attempt::guarded;
+use super::edge::Edge;
 use super::output::Output;
-use super::sink::{BoxSink, Broken, Cx, Point, Series, Sink};
+use super::series::{Broken, Series};
+use super::sink::{BoxSink, Cx, Point, Sink};
+use super::step_run::StepRun;
 use super::tx::{Outlet, Tx};
 use crate::failure::Failure;
 use crate::graph::StageId;
 use crate::journal::{Journal, StepCells};
+use crate::queue::Straight;
 use crate::working::Working;
-
-/// What a step does with an item: a closure, or something that must be told of the end.
-pub(crate) trait StepRun<T, U> {
-    fn run(&mut self, item: T, out: &mut Output<U>) -> Result<(), Failure>;
-
-    /// What was sent to ports since the last call.
-    fn emitted(&mut self) -> u64 {
-        0
-    }
-
-    /// How many items are under way behind the ports.
-    fn load(&mut self) -> usize {
-        0
-    }
-
-    /// Everything else is at rest: what the step holds is emitted now.
-    fn rest(&mut self, out: &mut Output<U>) -> Result<(), Failure> {
-        let _ = out;
-        Ok(())
-    }
-
-    /// When it lets go of what it keeps, though nothing more may arrive.
-    fn due(&self) -> Option<Instant> {
-        None
-    }
-
-    /// It is that time.
-    fn ripen(&mut self, now: Instant, out: &mut Output<U>) {
-        let _ = (now, out);
-    }
-
-    /// The worker ends: what the step still holds is emitted now.
-    fn finish(&mut self, out: &mut Output<U>) -> Result<(), Failure> {
-        let _ = out;
-        Ok(())
-    }
-}
-
-impl<T, U, F> StepRun<T, U> for F
-where
-    F: FnMut(T, &mut Output<U>) -> Result<(), Failure>,
-{
-    #[inline(always)]
-    fn run(&mut self, item: T, out: &mut Output<U>) -> Result<(), Failure> {
-        self(item, out)
-    }
-}
 
 struct Step<F, U> {
     run: F,
@@ -121,6 +78,17 @@ where
     Ok(Box::new(Step { run, out, cells, name: Arc::clone(&head.name), tx: Rc::clone(&cx.tx), after }))
 }
 
+/// How an attempt at an item ended. A step behind that failed is nearer to the cause than what this closure made of it.
+#[inline(always)]
+fn ended<U>(out: &mut Output<U>, outcome: Result<u64, Failure>, name: &Arc<str>) -> Result<u64, Failure> {
+    if out.has_failed()
+        && let Some(failure) = out.take_failure()
+    {
+        return Err(failure);
+    }
+    outcome.map_err(|failure| failure.at(name))
+}
+
 fn chain(hooks: &[Hook]) -> Option<Hook> {
     if hooks.is_empty() {
         return None;
@@ -143,17 +111,35 @@ impl Drop for Blame<'_> {
 
 /// What a series of items came to, booked when it ends: where each item is committed before the next begins, nothing
 /// of this is ever undone.
-struct Booked<'a> {
+struct Booked<'a, W: Way> {
     cells: &'a StepCells,
     journal: &'a Journal,
     first: u64,
-    outs: u64,
+    way: W,
     nones: u64,
 }
 
-impl Drop for Booked<'_> {
+/// How a series publishes, and counts what it did.
+trait Way {
+    /// Items published.
+    fn outs(&self) -> u64;
+}
+
+impl Way for u64 {
+    fn outs(&self) -> u64 {
+        *self
+    }
+}
+
+impl<U> Way for Straight<'_, U> {
+    fn outs(&self) -> u64 {
+        self.published()
+    }
+}
+
+impl<W: Way> Drop for Booked<'_, W> {
     fn drop(&mut self) {
-        self.cells.book(self.journal.item() - self.first, self.outs, self.nones);
+        self.cells.book(self.journal.item() - self.first, self.way.outs(), self.nones);
     }
 }
 
@@ -168,19 +154,12 @@ impl<F, U> Step<F, U> {
         let blame = Blame { tx: &self.tx, name: &self.name };
         let outcome = self.run.run(item, &mut self.out);
         std::mem::forget(blame);
-        let emitted = self.out.emitted + self.run.emitted();
-        // A step behind that failed is nearer to the cause than what this closure made of it.
-        if self.out.has_failed()
-            && let Some(failure) = self.out.take_failure()
-        {
-            return Err(failure);
-        }
-        if let Err(failure) = outcome {
-            return Err(failure.at(&self.name));
-        }
-        Ok(emitted)
+        let emitted = self.run.emitted();
+        ended(&mut self.out, outcome.map(|()| emitted), &self.name)?;
+        Ok(self.out.emitted + emitted)
     }
 
+    /// Each item is committed before the next begins.
     #[inline(always)]
     fn each<T>(
         &mut self,
@@ -190,21 +169,57 @@ impl<F, U> Step<F, U> {
     where
         F: StepRun<T, U>,
     {
-        let (cells, tx) = (Rc::clone(&self.cells), Rc::clone(&self.tx));
+        let (cells, tx, name) = (Rc::clone(&self.cells), Rc::clone(&self.tx), Arc::clone(&self.name));
         let journal = &*tx.journal;
-        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs: 0, nones: 0 };
-        let sole = self.out.edge().cloned().filter(|_| tx.has_sole_outlet());
-        let attempt = |item| {
-            let emitted = self.once(item)?;
-            tx.settle(|| self.out.settle())?;
-            booked.outs += emitted;
+        let mut going = series.begin();
+        let mut booked = Booked { cells: &cells, journal, first: journal.item(), way: 0, nones: 0 };
+        self.out.emitted = 0;
+        let over = |out: &mut Output<U>, outcome| {
+            let to_ports = ended(out, outcome, &name)?;
+            tx.settle(|| out.settle())?;
+            let emitted = std::mem::take(&mut out.emitted) + to_ports;
+            booked.way += emitted;
             booked.nones += u64::from(emitted == 0);
-            Ok(())
+            going.over(Tx::publish)
         };
-        series.each(items, attempt, |tx| match &sole {
-            Some(edge) => edge.publish(),
-            None => tx.publish(),
-        })
+        let blame = Blame { tx: &tx, name: &name };
+        let outcome = self.run.each(items, &mut self.out, over);
+        std::mem::forget(blame);
+        outcome?;
+        going.end()
+    }
+
+    /// As [`each`](Self::each), where all that the worker makes goes into one queue.
+    #[inline(always)]
+    fn each_straight<T>(
+        &mut self,
+        items: &mut (impl Iterator<Item = T> + ?Sized),
+        series: &mut Series<'_>,
+        edge: &Edge<U>,
+    ) -> Result<(), Broken>
+    where
+        F: StepRun<T, U>,
+    {
+        let (cells, tx, name) = (Rc::clone(&self.cells), Rc::clone(&self.tx), Arc::clone(&self.name));
+        let journal = &*tx.journal;
+        let mut going = series.begin();
+        let way = edge.sender().straight();
+        let mut booked = Booked { cells: &cells, journal, first: journal.item(), way, nones: 0 };
+        let over = |out: &mut Output<U>, outcome| {
+            ended(out, outcome, &name)?;
+            going.over(|_| {
+                if edge.is_behind() {
+                    return edge.publish().map(|()| booked.way.renew());
+                }
+                booked.nones += u64::from(!booked.way.publish()?);
+                Ok(())
+            })
+        };
+        let blame = Blame { tx: &tx, name: &name };
+        let outcome = self.run.each(items, &mut self.out, over);
+        std::mem::forget(blame);
+        outcome?;
+        going.end()
     }
 
     /// Does what may emit though no item arrived.
@@ -216,7 +231,7 @@ impl<F, U> Step<F, U> {
         let blame = Blame { tx: &self.tx, name: &self.name };
         let outcome = f(&mut self.run, &mut self.out).map_err(|failure| failure.at(&self.name));
         std::mem::forget(blame);
-        self.cells.add(&self.tx.journal, 0, self.out.emitted, 0);
+        self.cells.add_all(self.tx.journal.attempt(), 0, self.out.emitted, 0);
         self.out.take_failure().map_or(outcome, Err)
     }
 }
@@ -228,12 +243,16 @@ where
     #[inline]
     fn push(&mut self, item: T) -> Result<(), Failure> {
         let emitted = self.once(item)?;
-        self.cells.add(&self.tx.journal, 1, emitted, u64::from(emitted == 0));
+        self.cells.add(self.tx.journal.attempt(), emitted);
         Ok(())
     }
 
     fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
-        self.each(run, series)
+        let edge = self.out.edge().filter(|edge| self.tx.has_sole_outlet() && edge.sender().is_straight());
+        match edge.cloned() {
+            Some(edge) => self.each_straight(run, series, &edge),
+            None => self.each(run, series),
+        }
     }
 
     fn feed(&mut self, items: &mut dyn Iterator<Item = T>, series: &mut Series<'_>) -> Result<(), Broken> {

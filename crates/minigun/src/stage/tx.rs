@@ -95,6 +95,11 @@ impl Tx {
         self.blamed.borrow_mut().get_or_insert_with(|| Arc::clone(step));
     }
 
+    /// The panic came from elsewhere.
+    pub(crate) fn absolve(&self) {
+        self.blamed.take();
+    }
+
     /// A panic passes through the border of a block nested this deep.
     pub(crate) fn pass(&self, depth: u16) {
         self.passed.set(self.passed.get().min(depth));

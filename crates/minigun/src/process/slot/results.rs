@@ -9,7 +9,7 @@ use crate::process::ledger::{Parcel, Taken};
 use crate::process::link::{Input, Link, Stage};
 use crate::process::protocol::{self, ItemOutcome, ResultRun};
 use crate::stage::letters::{self, Remains};
-use crate::stage::sink::Broken;
+use crate::stage::series::Broken;
 use crate::stage::turns::{Passed, Turns};
 use crate::timers;
 use crate::working::Working;

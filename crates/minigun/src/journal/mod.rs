@@ -3,6 +3,8 @@
 //! The journal of the attempt that runs on a thread is found through a thread-local, so that the `Copy`
 //! handles captured by closures need no context.
 
+mod step_cells;
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,8 +16,10 @@ use std::sync::Arc;
 use crate::failure::FailedItem;
 use crate::failure::Failure;
 use crate::graph::StageId;
-use crate::meter::{STATISTICS, Timing};
+use crate::meter::Timing;
 use crate::working::{AttemptId, Working};
+use step_cells::Standing;
+pub(crate) use step_cells::StepCells;
 
 /// One worker's journal.
 pub(crate) struct Journal {
@@ -81,79 +85,6 @@ struct Count {
     settled: u64,
 }
 
-/// A step's figures since they were last taken, with those of the running attempt.
-///
-/// What an attempt adds must go if it fails, and most attempts succeed: so only a step that the attempt reaches
-/// remembers where it stood before, and success costs nothing.
-pub(crate) struct StepCells {
-    pub(crate) stage: StageId,
-    /// Items in, items out, and of how many nothing came. Not side by side, or they would be read in one piece that was
-    /// just written in parts, for which the processor waits.
-    ins: Figure,
-    outs: Figure,
-    nones: Figure,
-    /// The last attempt that came here.
-    reached_by: Cell<u64>,
-}
-
-#[derive(Default)]
-struct Figure {
-    now: Cell<u64>,
-    /// What it was before the attempt that came here last.
-    before: Cell<u64>,
-}
-
-impl Figure {
-    #[inline]
-    fn add(&self, n: u64) {
-        self.now.set(self.now.get() + n);
-    }
-}
-
-impl StepCells {
-    /// The running attempt adds to the figures.
-    #[inline]
-    pub(crate) fn add(&self, journal: &Journal, ins: u64, outs: u64, nones: u64) {
-        if !STATISTICS {
-            return;
-        }
-        let attempt = journal.attempt();
-        if self.reached_by.replace(attempt) != attempt {
-            for figure in [&self.ins, &self.outs, &self.nones] {
-                figure.before.set(figure.now.get());
-            }
-        }
-        self.book(ins, outs, nones);
-    }
-
-    /// Adds what is committed already, outside of any attempt that came here.
-    pub(crate) fn book(&self, ins: u64, outs: u64, nones: u64) {
-        if !STATISTICS {
-            return;
-        }
-        self.ins.add(ins);
-        self.outs.add(outs);
-        self.nones.add(nones);
-    }
-
-    fn now(&self) -> (u64, u64, u64) {
-        (self.ins.now.get(), self.outs.now.get(), self.nones.now.get())
-    }
-
-    fn set(&self, (ins, outs, nones): (u64, u64, u64)) {
-        self.ins.now.set(ins);
-        self.outs.now.set(outs);
-        self.nones.now.set(nones);
-    }
-
-    /// The running attempt goes.
-    fn undo(&self) {
-        for figure in [&self.ins, &self.outs, &self.nones] {
-            figure.now.set(figure.before.get());
-        }
-    }
-}
-
 /// Collected values of one collector, of a type only the collector knows.
 pub(crate) trait Values: Any + Send {
     fn len(&self) -> usize;
@@ -167,7 +98,7 @@ pub(crate) trait Values: Any + Send {
 
 /// A state of the journal to which an inner attempt can be undone.
 pub(crate) struct Mark {
-    steps: Vec<(u64, u64, u64)>,
+    steps: Vec<Standing>,
     counts: BTreeMap<u32, u64>,
     collected: BTreeMap<u32, usize>,
     events: usize,
@@ -286,13 +217,7 @@ impl Journal {
         if let Some(cells) = steps.iter().find(|cells| cells.stage == stage) {
             return Rc::clone(cells);
         }
-        let cells = Rc::new(StepCells {
-            stage,
-            ins: Figure::default(),
-            outs: Figure::default(),
-            nones: Figure::default(),
-            reached_by: Cell::new(0),
-        });
+        let cells = Rc::new(StepCells::new(stage));
         steps.push(Rc::clone(&cells));
         cells
     }
@@ -339,7 +264,7 @@ impl Journal {
 
     pub(crate) fn undo_to(&self, mark: &Mark) {
         // Of a step made since then nothing is committed.
-        let before = mark.steps.iter().copied().chain(std::iter::repeat((0, 0, 0)));
+        let before = mark.steps.iter().copied().chain(std::iter::repeat(Standing::default()));
         self.steps.borrow().iter().zip(before).for_each(|(cells, before)| cells.set(before));
         for (key, count) in self.counts.borrow_mut().iter_mut() {
             count.pending = mark.counts.get(key).copied().unwrap_or(0);
@@ -354,9 +279,7 @@ impl Journal {
     pub(crate) fn undo(&self) {
         let attempt = self.attempt();
         self.next_attempt();
-        for cells in self.steps.borrow().iter().filter(|cells| cells.reached_by.get() == attempt) {
-            cells.undo();
-        }
+        self.steps.borrow().iter().for_each(|cells| cells.undo(attempt));
         if self.used.get() {
             self.counts.borrow_mut().values_mut().for_each(|count| count.pending = 0);
             self.collected.borrow_mut().clear();
@@ -387,7 +310,7 @@ impl Journal {
 
     /// The number of the attempt that runs, or ran last.
     #[inline]
-    fn attempt(&self) -> u64 {
+    pub(crate) fn attempt(&self) -> u64 {
         self.item.get().wrapping_add(self.ahead.get())
     }
 
@@ -436,7 +359,7 @@ impl Journal {
     #[inline]
     pub(crate) fn take_into(&self, entries: &mut Entries) {
         for (at, cells) in self.steps.borrow().iter().enumerate() {
-            let (ins, outs, nones) = (cells.ins.now.take(), cells.outs.now.take(), cells.nones.now.take());
+            let (ins, outs, nones) = cells.take();
             match entries.steps.get_mut(at) {
                 // The usual case: the same journal filled the entries before.
                 Some((stage, all_ins, all_outs, all_nones)) if *stage == cells.stage => {
@@ -481,7 +404,7 @@ impl Journal {
             self.timed(stage, timing);
         }
         for (stage, ins, outs, nones) in entries.steps {
-            self.step(stage).add(self, ins, outs, nones);
+            self.step(stage).add_all(self.attempt(), ins, outs, nones);
         }
         for (counter, n) in entries.counts {
             self.count(counter, n);
