@@ -40,8 +40,9 @@ pub const APART_BYTES: usize = 32 << 10;
 pub const SLAB_BYTES: usize = 128 << 20;
 /// Frames to a worker are filled up to about this much work.
 pub const FRAME_WORK: Duration = Duration::from_millis(1);
-/// A finished result waits at most this long in a worker that is busy with a later item.
-pub const RESULT_WAIT: Duration = Duration::from_millis(1);
+/// A finished result waits at most this long in a worker that is busy with a later item. Longer than a frame's work takes:
+/// else half of the frames would be sent in two parts.
+pub const RESULT_WAIT: Duration = Duration::from_millis(2);
 /// The first items of each type at each border that are checked by a round trip …
 pub const CHECKED_ITEMS: u32 = 8;
 /// … of which a large one counts for one more with each so many bytes.

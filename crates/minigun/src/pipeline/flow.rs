@@ -144,7 +144,7 @@ impl<T: Send + 'static, S: Scope> Flow<T, S> {
         self.step(name, "map", move |_| {
             let f = Arc::clone(&f);
             Ok(move |item, out: &mut Output<U>| {
-                out.emit(f(item));
+                out.emit_made(|| f(item));
                 Ok(())
             })
         })

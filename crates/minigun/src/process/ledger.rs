@@ -462,4 +462,28 @@ mod tests {
             prop_assert_eq!(left, (0..added).collect::<Vec<_>>());
         }
     }
+
+    /// Such indices come from a worker that wrote to a descriptor that is not its own.
+    #[test]
+    fn an_index_that_is_not_in_flight_gets_nothing_out_and_changes_nothing() {
+        let frame = Arc::new([3, 0, 0, 0, 7, 7, 7].repeat(5));
+        let mut ledger = Ledger::<u64>::default();
+        ledger.add_new(&frame, 0, 5, 0..35);
+        assert!(ledger.take(0, 2).is_some(), "0 and 1 are done");
+        for index in [0, 1, 5, 6, u64::from(u32::MAX), u64::MAX - 1, u64::MAX] {
+            for most in [1, u32::MAX] {
+                assert!(ledger.take(index, most).is_none(), "{index}");
+            }
+            assert!(ledger.take_parcel(index).is_none(), "{index}");
+        }
+        assert_eq!((ledger.live(), ledger.next(), ledger.room()), (3, 5, WINDOW_ITEMS - 5));
+        // A run that claims to be longer than what is in flight ends where that does.
+        let taken = ledger.take(3, u32::MAX).map(|taken| (taken.first(), taken.count()));
+        assert_eq!(taken, Some(((3, 1), 2)));
+        // Nothing is passed that was never sent.
+        let lost: Vec<_> = ledger.pass(u64::MAX).iter().map(|parcel| parcel.number).collect();
+        assert_eq!((lost, ledger.live(), ledger.room()), (vec![2], 0, WINDOW_ITEMS));
+        ledger.add_new(&frame, 5, 1, 0..7);
+        assert_eq!(ledger.take(5, 1).map(|taken| taken.first()), Some((5, 1)));
+    }
 }

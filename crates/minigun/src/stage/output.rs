@@ -70,6 +70,20 @@ impl<U> Output<U> {
         self.emit_slowly(item);
     }
 
+    /// As [`emit`](Self::emit), of what `make` gives, which is made where it is needed. An item that was written field by
+    /// field and is copied at once, in larger pieces than it was written in, costs what several items cost otherwise: the
+    /// processor waits until its parts are in memory.
+    #[inline(always)]
+    pub(crate) fn emit_made(&mut self, make: impl FnOnce() -> U) {
+        match &mut self.way {
+            Way::Sink(sink) if self.failed.is_none() => match sink.push(make()) {
+                Ok(()) => self.emitted += 1,
+                Err(failure) => self.fail(failure),
+            },
+            _ => self.emit(make()),
+        }
+    }
+
     #[cold]
     fn fail(&mut self, failure: Failure) {
         self.failed = Some(failure);
