@@ -51,6 +51,26 @@ fn a_router_sends_to_ports_in_every_shape() {
     });
 }
 
+#[test]
+fn what_a_stage_sent_to_a_port_counts_as_its_own_though_it_comes_back_thinned_to_where_the_rest_goes() {
+    everywhere(|executor| {
+        let p = Pipeline::new("come back");
+        let (port, side) = p.inlet("side");
+        let straight = p.source("in", 0..100).on(executor, |s| {
+            s.processor_to(
+                "split",
+                &port,
+                |n: i32, out, port| if n < 90 { port.emit(n) } else { out.emit(n) },
+            )
+        });
+        let out = straight.merge(side.filter("few", |n| n % 10 == 0)).collect("out");
+        let mut report = p.run().unwrap();
+        assert_eq!(report.take(out).len(), 19, "under {executor}");
+        let split = report.stage("split").unwrap().figures;
+        assert_eq!((split.items_in, split.items_out, split.filtered), (100, 100, 0), "under {executor}");
+    });
+}
+
 /// One hop: from a stage run by one executor to a port whose flow goes on under another.
 fn hop(from: Executor, to: Executor) {
     let p = Pipeline::new("hop");

@@ -89,7 +89,8 @@ impl StepCells {
         }
     }
 
-    /// As [`add_all`](Self::add_all), of what is committed already, outside of any attempt that came here.
+    /// As [`add_all`](Self::add_all), of what is committed already. Not while an attempt runs that came here: to undo that would
+    /// be to undo this.
     pub(crate) fn book(&self, ins: u64, outs: u64, nones: u64) {
         if STATISTICS {
             self.nothing.book(nones);
@@ -145,6 +146,20 @@ mod tests {
             prop_assert_eq!(cells.take(), expected);
             prop_assert_eq!(cells.take(), (0, 0, 0));
         }
+    }
+
+    #[test]
+    fn an_outer_attempt_goes_with_what_stood_of_its_inner_ones() {
+        let cells = StepCells::new(StageId(0));
+        cells.add(1, 1);
+        cells.add(2, 1);
+        let before = cells.now();
+        cells.add(2, 7);
+        cells.set(before);
+        cells.add(2, 5);
+        cells.undo(2);
+        cells.book(4, 2, 3);
+        assert_eq!(cells.take(), (5, 3, 3));
     }
 
     #[test]

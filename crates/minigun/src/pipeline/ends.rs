@@ -258,7 +258,7 @@ impl<T> StepRun<T, ()> for Gather<T> {
 /// A value, and what folds items into it.
 ///
 /// Both are at home where the report and the next step, made after a panic elsewhere, find them; at work they are
-/// the step's own.
+/// the step's own, and lost in a panic that passes through it.
 struct Fold<A, F> {
     value: Arc<Mutex<Option<A>>>,
     f: Arc<Mutex<Option<F>>>,

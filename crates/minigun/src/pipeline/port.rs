@@ -243,6 +243,8 @@ where
     O: PortOutputs,
     F: Fn(T, &mut Output<U>, &mut O) -> Result<(), Failure>,
 {
+    const PORTS: bool = true;
+
     fn run(&mut self, item: T, out: &mut Output<U>) -> Result<(), Failure> {
         let outcome = (self.f)(item, out, &mut self.ports);
         let mut failed = None;

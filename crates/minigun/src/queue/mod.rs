@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Orderin
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::defaults;
 use crate::meter::{self, Waits};
 use crate::stats::Backlog;
 use minigun_os::Event;
@@ -156,6 +157,12 @@ impl<T> Queue<T> {
         Hold { queue: Arc::clone(self), _outside: self.in_flight().map(InFlight::from_outside) }
     }
 
+    /// How many items one sender's lane is for.
+    fn lane_items(&self) -> usize {
+        let most = defaults::LANE_BYTES / size_of::<T>().max(1);
+        self.limit.min(most.max(defaults::LANE_ITEMS))
+    }
+
     fn count_senders(&self, senders: usize) {
         self.ahead.store(self.limit / (8 * senders.max(8)), Ordering::Relaxed);
     }
@@ -177,15 +184,17 @@ impl<T> Queue<T> {
         let mut state = self.state.lock();
         let (mut announced, mut patience, mut before_wait) = (false, Patience::default(), Some(before_wait));
         let (mut _wait, mut napped, mut looks) = (None, false, 0);
-        // Who naps lets enough gather.
+        // Who naps lets enough gather; who sleeps for want of room is waited for by nobody.
         if max == usize::MAX
             && !state.crumbs.naps()
-            && let Some(until) = state.heels.gather(state.ready(), self.limit, Instant::now())
+            && state.blocked == 0
+            && let Some(until) = state.heels.gather(state.ready(), self.lane_items(), Instant::now())
         {
             drop(state);
             let gathers = meter::wait(Waits::ForInput);
             Heels::wait(until);
             drop(gathers);
+            // In vain, for it could not take at once: whom naps would help is to find them.
             looks = 1;
             state = self.state.lock();
         }
@@ -232,7 +241,7 @@ impl<T> Queue<T> {
                 }
                 got => {
                     state.crumbs.found(run.len() - before, looks + patience.looks());
-                    if max == usize::MAX {
+                    if let (usize::MAX, Pop::Run(_)) = (max, &got) {
                         state.heels.took(Instant::now());
                     }
                     self.made_room(state);

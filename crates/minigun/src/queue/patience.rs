@@ -40,17 +40,17 @@ impl Heels {
     const APART: Duration = Duration::from_micros(2);
     /// So many items are worth the way …
     const WORTH: usize = 128;
-    /// … or this part of what the queue holds: who brings more is not to wait for room meanwhile.
+    /// … or this part of what one sender's lane holds: who brings more is not to wait for room meanwhile.
     const PART: usize = 4;
 
-    /// All that was there has been taken.
+    /// Items were taken, as many as there were.
     pub(super) fn took(&mut self, now: Instant) {
         self.0 = Some(now);
     }
 
-    /// Until when to wait, if it is to: so many items are there, of at most so many.
-    pub(super) fn gather(&self, ready: usize, limit: usize, now: Instant) -> Option<Instant> {
-        let worth = Self::WORTH.min(limit / Self::PART);
+    /// Until when to wait, if it is to: so many items are there, and a lane holds so many.
+    pub(super) fn gather(&self, ready: usize, lane: usize, now: Instant) -> Option<Instant> {
+        let worth = Self::WORTH.min(lane / Self::PART);
         let until = self.0.filter(|_| ready < worth)? + Self::APART;
         (now < until).then_some(until)
     }

@@ -9,7 +9,6 @@ use minigun_os::{LightFence, RingWriter};
 
 use super::patience::Patience;
 use super::{Queue, Stopped};
-use crate::defaults;
 use crate::in_flight::{InFlight, Outside};
 use crate::meter::{self, Waits};
 
@@ -47,8 +46,7 @@ impl<T> Sender<T> {
     fn open(queue: &Arc<Queue<T>>, within: bool) -> Self {
         let joined = queue.in_flight().cloned();
         let outside = joined.as_ref().filter(|_| !within).map(InFlight::from_outside);
-        let most = defaults::LANE_BYTES / size_of::<T>().max(1);
-        let (lane, reader) = minigun_os::ring(queue.limit.min(most.max(defaults::LANE_ITEMS)));
+        let (lane, reader) = minigun_os::ring(queue.lane_items());
         let mut state = queue.state.lock();
         state.senders += usize::from(!within);
         state.ways += 1;

@@ -11,7 +11,7 @@ use super::sink::{Cx, Sink};
 use super::tx::Outlet;
 use crate::defaults;
 use crate::failure::Failure;
-use crate::queue::{Queue, Sender, Stopped};
+use crate::queue::{Queue, Sender, Stopped, Straight};
 
 /// Holds back a worker's items for one queue until their attempt commits. A worker has one for each queue.
 ///
@@ -51,10 +51,15 @@ impl<T> Edge<T> {
         &self.sender
     }
 
-    /// Something waits behind what is in the lane.
-    #[inline]
-    pub(crate) fn is_behind(&self) -> bool {
-        self.behind.get()
+    /// Publishes by a straight way, which is one of this edge's sender. Says whether there was anything.
+    #[inline(always)]
+    pub(crate) fn publish_by(&self, straight: &mut Straight<'_, T>) -> Result<bool, Stopped> {
+        if !self.behind.get() {
+            return straight.publish();
+        }
+        self.publish()?;
+        straight.renew();
+        Ok(true)
     }
 
     pub(crate) fn push(&self, item: T) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use super::output::Output;
 use super::series::{Broken, Series};
 use super::sink::{BoxSink, Cx, Point, Sink};
 use super::step_run::StepRun;
-use super::tx::{Outlet, Tx};
+use super::tx::Tx;
 use crate::failure::Failure;
 use crate::graph::StageId;
 use crate::journal::{Journal, StepCells};
@@ -111,35 +111,36 @@ impl Drop for Blame<'_> {
 
 /// What a series of items came to, booked when it ends: where each item is committed before the next begins, nothing
 /// of this is ever undone.
-struct Booked<'a, W: Way> {
+struct Booked<'a, O: Outs> {
     cells: &'a StepCells,
     journal: &'a Journal,
     first: u64,
-    way: W,
+    outs: O,
     nones: u64,
 }
 
-/// How a series publishes, and counts what it did.
-trait Way {
-    /// Items published.
-    fn outs(&self) -> u64;
+/// How many items came of a series: counted, or told by the way they went.
+trait Outs {
+    fn count(&self) -> u64;
 }
 
-impl Way for u64 {
-    fn outs(&self) -> u64 {
+impl Outs for u64 {
+    fn count(&self) -> u64 {
         *self
     }
 }
 
-impl<U> Way for Straight<'_, U> {
-    fn outs(&self) -> u64 {
+impl<U> Outs for Straight<'_, U> {
+    fn count(&self) -> u64 {
         self.published()
     }
 }
 
-impl<W: Way> Drop for Booked<'_, W> {
+impl<O: Outs> Drop for Booked<'_, O> {
     fn drop(&mut self) {
-        self.cells.book(self.journal.item() - self.first, self.way.outs(), self.nones);
+        let items = self.journal.item() - self.first;
+        // One at which the run was stopped may be among the `nones`, and is not over.
+        self.cells.book(items, self.outs.count(), self.nones.min(items));
     }
 }
 
@@ -172,13 +173,13 @@ impl<F, U> Step<F, U> {
         let (cells, tx, name) = (Rc::clone(&self.cells), Rc::clone(&self.tx), Arc::clone(&self.name));
         let journal = &*tx.journal;
         let mut going = series.begin();
-        let mut booked = Booked { cells: &cells, journal, first: journal.item(), way: 0, nones: 0 };
+        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs: 0, nones: 0 };
         self.out.emitted = 0;
         let over = |out: &mut Output<U>, outcome| {
             let to_ports = ended(out, outcome, &name)?;
             tx.settle(|| out.settle())?;
             let emitted = std::mem::take(&mut out.emitted) + to_ports;
-            booked.way += emitted;
+            booked.outs += emitted;
             booked.nones += u64::from(emitted == 0);
             going.over(Tx::publish)
         };
@@ -189,7 +190,8 @@ impl<F, U> Step<F, U> {
         going.end()
     }
 
-    /// As [`each`](Self::each), where all that the worker makes goes into one queue.
+    /// As [`each`](Self::each), where all that the worker makes is what this step emits, and goes into one queue. Nothing is
+    /// in flight that would have to be settled: threads nested behind would be another way out.
     #[inline(always)]
     fn each_straight<T>(
         &mut self,
@@ -203,15 +205,12 @@ impl<F, U> Step<F, U> {
         let (cells, tx, name) = (Rc::clone(&self.cells), Rc::clone(&self.tx), Arc::clone(&self.name));
         let journal = &*tx.journal;
         let mut going = series.begin();
-        let way = edge.sender().straight();
-        let mut booked = Booked { cells: &cells, journal, first: journal.item(), way, nones: 0 };
+        let outs = edge.sender().straight();
+        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs, nones: 0 };
         let over = |out: &mut Output<U>, outcome| {
             ended(out, outcome, &name)?;
             going.over(|_| {
-                if edge.is_behind() {
-                    return edge.publish().map(|()| booked.way.renew());
-                }
-                booked.nones += u64::from(!booked.way.publish()?);
+                booked.nones += u64::from(!edge.publish_by(&mut booked.outs)?);
                 Ok(())
             })
         };
@@ -248,7 +247,9 @@ where
     }
 
     fn push_run(&mut self, run: &mut Drain<'_, T>, series: &mut Series<'_>) -> Result<(), Broken> {
-        let edge = self.out.edge().filter(|edge| self.tx.has_sole_outlet() && edge.sender().is_straight());
+        let straight =
+            |edge: &&Rc<Edge<U>>| !F::PORTS && self.tx.has_sole_outlet() && edge.sender().is_straight();
+        let edge = self.out.edge().filter(straight);
         match edge.cloned() {
             Some(edge) => self.each_straight(run, series, &edge),
             None => self.each(run, series),

@@ -7,6 +7,9 @@ use crate::failure::Failure;
 
 /// What a step does with an item: a closure, or something that must be told of the end.
 pub(crate) trait StepRun<T, U> {
+    /// Whether it sends to ports, too: what they lead to may come back to where its own output goes.
+    const PORTS: bool = false;
+
     fn run(&mut self, item: T, out: &mut Output<U>) -> Result<(), Failure>;
 
     /// As [`run`](Self::run), of items one after the other, as long as `over` goes on; that is told how each ended, and how
