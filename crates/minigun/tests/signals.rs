@@ -11,6 +11,14 @@ fn main() -> std::process::ExitCode {
     if let Some(role) = crash_kit::role() {
         return programs::run(&role);
     }
+    // The programs would inherit that, and rightly hear none of those signals.
+    for signal in [minigun_os::Signal::INT, minigun_os::Signal::TERM] {
+        let ignored = matches!(minigun_os::disposition(signal), Ok(minigun_os::Disposition::Ignored));
+        assert!(
+            !ignored,
+            "{signal:?} is ignored, as in a job in a shell's background: run the tests in the foreground"
+        );
+    }
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for (name, test) in tests::ALL.iter().filter(|(name, _)| name.contains(&filter)) {
         println!("test {name}");
