@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::iter::once;
 use std::sync::Arc;
 
 use crate::sync::Mutex;
@@ -275,14 +276,8 @@ impl<A, F> Fold<A, F> {
 
 impl<T, A, F: FnMut(A, T) -> A> StepRun<T, ()> for Fold<A, F> {
     #[inline]
-    fn run(&mut self, item: T, _: &mut Output<()>) -> Result<(), Failure> {
-        let (value, mut f) = match self.at_work.take() {
-            Some(at_work) => at_work,
-            None => self.begin()?,
-        };
-        let value = f(value, item);
-        self.at_work = Some((value, f));
-        Ok(())
+    fn run(&mut self, item: T, out: &mut Output<()>) -> Result<(), Failure> {
+        self.each(&mut once(item), out, |_, outcome| outcome.map(|_| ()))
     }
 
     #[inline]

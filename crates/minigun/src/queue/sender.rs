@@ -161,8 +161,13 @@ impl<T> Sender<T> {
             return Ok(());
         }
         self.enter(count);
+        self.publish_lane(self.light)
+    }
+
+    #[inline(always)]
+    fn publish_lane(&self, light: LightFence) -> Result<(), Stopped> {
         self.lane.publish();
-        self.light.fence();
+        light.fence();
         if self.queue.attention.load(Ordering::Relaxed) { self.call() } else { Ok(()) }
     }
 
@@ -303,18 +308,12 @@ impl<T> Straight<'_, T> {
     /// Lets the consumers have what was written; calls one that waits. Says whether there was anything.
     #[inline(always)]
     pub(crate) fn publish(&mut self) -> Result<bool, Stopped> {
-        let Sender { lane, queue, .. } = self.sender;
-        let written = lane.written();
+        let written = self.sender.lane.written();
         if written == self.published {
             return Ok(false);
         }
         self.published = written;
-        lane.publish();
-        self.light.fence();
-        if queue.attention.load(Ordering::Relaxed) {
-            self.sender.call()?;
-        }
-        Ok(true)
+        self.sender.publish_lane(self.light).map(|()| true)
     }
 
     /// Something was published by another way.
