@@ -8,7 +8,7 @@ use std::vec::Drain;
 use super::attempt::guarded;
 use super::edge::Edge;
 use super::output::Output;
-use super::series::{Broken, Series};
+use super::series::{Broken, Going, Series};
 use super::sink::{BoxSink, Cx, Point, Sink};
 use super::step_run::StepRun;
 use super::tx::Tx;
@@ -160,12 +160,14 @@ impl<F, U> Step<F, U> {
         Ok(self.out.emitted + emitted)
     }
 
-    /// Each item is committed before the next begins.
+    /// Each item is committed before the next begins: `commit` says how, of one that succeeded and sent so much to ports.
     #[inline(always)]
-    fn each<T>(
+    fn each<T, O: Outs>(
         &mut self,
         items: &mut (impl Iterator<Item = T> + ?Sized),
         series: &mut Series<'_>,
+        outs: O,
+        mut commit: impl FnMut(&mut Output<U>, u64, &mut Booked<'_, O>, &mut Going<'_, '_>) -> Result<(), Broken>,
     ) -> Result<(), Broken>
     where
         F: StepRun<T, U>,
@@ -173,15 +175,11 @@ impl<F, U> Step<F, U> {
         let (cells, tx, name) = (Rc::clone(&self.cells), Rc::clone(&self.tx), Arc::clone(&self.name));
         let journal = &*tx.journal;
         let mut going = series.begin();
-        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs: 0, nones: 0 };
+        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs, nones: 0 };
         self.out.emitted = 0;
         let over = |out: &mut Output<U>, outcome| {
             let to_ports = ended(out, outcome, &name)?;
-            tx.settle(|| out.settle())?;
-            let emitted = std::mem::take(&mut out.emitted) + to_ports;
-            booked.outs += emitted;
-            booked.nones += u64::from(emitted == 0);
-            going.over(Tx::publish)
+            commit(out, to_ports, &mut booked, &mut going)
         };
         let blame = Blame { tx: &tx, name: &name };
         let outcome = self.run.each(items, &mut self.out, over);
@@ -190,8 +188,28 @@ impl<F, U> Step<F, U> {
         going.end()
     }
 
-    /// As [`each`](Self::each), where all that the worker makes is what this step emits, and goes into one queue. Nothing is
-    /// in flight that would have to be settled: threads nested behind would be another way out.
+    /// What came of an item is counted, whatever ways it goes.
+    #[inline(always)]
+    fn each_counted<T>(
+        &mut self,
+        items: &mut (impl Iterator<Item = T> + ?Sized),
+        series: &mut Series<'_>,
+    ) -> Result<(), Broken>
+    where
+        F: StepRun<T, U>,
+    {
+        let tx = Rc::clone(&self.tx);
+        self.each(items, series, 0, |out, to_ports, booked, going| {
+            tx.settle(|| out.settle())?;
+            let emitted = std::mem::take(&mut out.emitted) + to_ports;
+            booked.outs += emitted;
+            booked.nones += u64::from(emitted == 0);
+            going.over(Tx::publish)
+        })
+    }
+
+    /// All that the worker makes is what this step emits, and goes into one queue, which tells how much it was. Nothing is in
+    /// flight that would have to be settled: threads nested behind would be another way out.
     #[inline(always)]
     fn each_straight<T>(
         &mut self,
@@ -202,23 +220,12 @@ impl<F, U> Step<F, U> {
     where
         F: StepRun<T, U>,
     {
-        let (cells, tx, name) = (Rc::clone(&self.cells), Rc::clone(&self.tx), Arc::clone(&self.name));
-        let journal = &*tx.journal;
-        let mut going = series.begin();
-        let outs = edge.sender().straight();
-        let mut booked = Booked { cells: &cells, journal, first: journal.item(), outs, nones: 0 };
-        let over = |out: &mut Output<U>, outcome| {
-            ended(out, outcome, &name)?;
+        self.each(items, series, edge.sender().straight(), |_, _, booked, going| {
             going.over(|_| {
                 booked.nones += u64::from(!edge.publish_by(&mut booked.outs)?);
                 Ok(())
             })
-        };
-        let blame = Blame { tx: &tx, name: &name };
-        let outcome = self.run.each(items, &mut self.out, over);
-        std::mem::forget(blame);
-        outcome?;
-        going.end()
+        })
     }
 
     /// Does what may emit though no item arrived.
@@ -252,12 +259,12 @@ where
         let edge = self.out.edge().filter(straight);
         match edge.cloned() {
             Some(edge) => self.each_straight(run, series, &edge),
-            None => self.each(run, series),
+            None => self.each_counted(run, series),
         }
     }
 
     fn feed(&mut self, items: &mut dyn Iterator<Item = T>, series: &mut Series<'_>) -> Result<(), Broken> {
-        self.each(items, series)
+        self.each_counted(items, series)
     }
 
     fn settle(&mut self) -> Result<(), Failure> {
